@@ -1,0 +1,176 @@
+"""The kinds of fields that records are made of, and how large each may be."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import numpy as np
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
+
+from losswatch import arrays
+from losswatch.arrays import Floats, Ints
+
+MAX_STEPS: Final = 4096
+"""Most steps one record may hold."""
+MAX_SERIES: Final = 1024
+"""Most names one mapping of a record may hold."""
+MAX_SLICE_SERIES: Final = 16_384
+"""Most series that all slices of one record may hold together."""
+MAX_VALUES: Final = 4_194_304
+"""Most numbers one array of a record may hold."""
+MAX_NAME: Final = 200
+"""Most characters of a name: a run, a phase, a component, a metric, a slice, a class."""
+MAX_TEXT: Final = 10_000
+"""Most characters of a text that people read."""
+WHOLE_LIMIT: Final = 2**53
+"""Every whole number is below it, so that all languages, and float64, hold it exactly."""
+
+Name = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_NAME)]
+ShortText = Annotated[str, Field(strict=True, max_length=MAX_NAME)]
+Text = Annotated[str, Field(strict=True, max_length=MAX_TEXT)]
+Whole = Annotated[int, Field(strict=True, ge=0, lt=WHOLE_LIMIT)]
+Label = str | int
+"""A class as the job names it."""
+
+_NUMBER: Final[dict[str, Any]] = {"anyOf": [{"type": "number"}, {"enum": list(arrays.WORDS)}]}
+_NULLABLE: Final[dict[str, Any]] = {"anyOf": [*_NUMBER["anyOf"], {"type": "null"}]}
+_WHOLE: Final[dict[str, Any]] = {"type": "integer", "minimum": 0, "exclusiveMaximum": WHOLE_LIMIT}
+_LABEL: Final[dict[str, Any]] = {"anyOf": [{"type": "integer"}, {"type": "string", "maxLength": MAX_NAME}]}
+
+
+def _array(items: dict[str, Any], most: int) -> dict[str, Any]:
+    return {"type": "array", "items": items, "maxItems": most}
+
+
+def _number(value: Any) -> Any:
+    return arrays.WORDS.get(value, value) if isinstance(value, str) else value
+
+
+def _few(value: Any) -> Any:
+    """Refuses a huge mapping before its items are looked at, each of which could give an error."""
+    if type(value) is dict and len(value) > MAX_SERIES:
+        raise ValueError(f"expected at most {MAX_SERIES} names, found {len(value)}")
+    return value
+
+
+def few_in_all(value: Any) -> Any:
+    """As `_few`, counting the series of all slices too."""
+    if type(value) is dict:
+        count = sum(len(series) for series in value.values() if type(series) is dict)
+        if count > MAX_SLICE_SERIES:
+            raise ValueError(f"expected at most {MAX_SLICE_SERIES} series in all slices, found {count}")
+    return _few(value)
+
+
+def _matrix(value: Any) -> Floats:
+    matrix = arrays.floats(value, ndim=2)
+    if not 1 <= matrix.size <= MAX_VALUES:
+        raise ValueError(f"expected 1 to {MAX_VALUES} numbers, found shape {matrix.shape}")
+    return matrix
+
+
+def _indices(value: Any) -> Ints:
+    indices = arrays.ints(value)
+    # As unsigned numbers the negative ones are the largest: one reduction finds both offences.
+    if indices.size and np.maximum.reduce(indices.view(np.uint64)) >= WHOLE_LIMIT:
+        raise ValueError("expected whole numbers from 0 to 2**53 - 1")
+    return indices
+
+
+def _labels(value: Any) -> list[Label]:
+    """Labels from a list, a numpy array or a raw buffer. Plain Python, as pydantic's union of two types is slow."""
+    array = arrays.ints(value) if type(value) is dict else value
+    labels = array.tolist() if isinstance(array, np.ndarray) else array
+    if not arrays.is_list(labels) or len(labels) > MAX_VALUES:
+        raise ValueError(f"expected a list of at most {MAX_VALUES} labels, found {arrays.kind_of(labels)}")
+    if not set(map(type, labels)) <= {int, str}:
+        odd = next(label for label in labels if type(label) not in (int, str))
+        raise ValueError(f"a label is a whole number or a text, found {arrays.kind_of(odd)}")
+    arrays.ints([label for label in labels if type(label) is int])
+    if max((len(label) for label in labels if type(label) is str), default=0) > MAX_NAME:
+        raise ValueError(f"a label has at most {MAX_NAME} characters")
+    return list(labels)
+
+
+def _of_kind(value: Any, info: ValidationInfo) -> Floats | list[Label] | None:
+    match info.data.get("kind"):
+        case "probabilities" | "logits":
+            matrix = _matrix(value)
+            if matrix.shape[1] < 2:
+                raise ValueError(f"expected N x C numbers with at least 2 classes, found shape {matrix.shape}")
+            return matrix
+        case "classes":
+            labels = _labels(value)
+            if not labels:
+                raise ValueError("expected at least one label")
+            return labels
+        case "summary" if value is not None:
+            raise ValueError("a summary has no values")
+    return None
+
+
+Number = Annotated[float, Field(strict=True), BeforeValidator(_number), WithJsonSchema(_NUMBER)]
+"""One float; NaN and the infinities are allowed."""
+Series = Annotated[
+    Floats,
+    PlainValidator(arrays.floats),
+    PlainSerializer(arrays.to_lists, when_used="json"),
+    WithJsonSchema(_array(_NULLABLE, MAX_STEPS)),
+]
+"""float64 (T): one value per step, ``null`` where nothing was reported."""
+Values = Annotated[
+    Floats,
+    PlainValidator(arrays.floats),
+    PlainSerializer(arrays.to_lists, when_used="json"),
+    WithJsonSchema(_array(_NULLABLE, MAX_VALUES)),
+]
+"""float64 (N) or (C): one value per sample or per class."""
+Matrix = Annotated[
+    Floats,
+    PlainValidator(_matrix),
+    PlainSerializer(arrays.to_lists, when_used="json"),
+    WithJsonSchema(_array(_array(_NUMBER, MAX_VALUES), MAX_VALUES)),
+]
+"""float64 (N, C) or (N, F): one row per sample."""
+Indices = Annotated[
+    Ints,
+    PlainValidator(_indices),
+    PlainSerializer(arrays.to_lists, when_used="json"),
+    WithJsonSchema(_array(_WHOLE, MAX_VALUES)),
+]
+"""int64 (C): one count per class."""
+StepNumbers = Annotated[
+    Ints,
+    PlainValidator(_indices),
+    PlainSerializer(arrays.to_lists, when_used="json"),
+    WithJsonSchema(_array(_WHOLE, MAX_STEPS) | {"minItems": 1}),
+]
+"""int64 (T): the steps of a block."""
+Labels = Annotated[list[Label], PlainValidator(_labels), WithJsonSchema(_array(_LABEL, MAX_VALUES))]
+"""N labels, or the names of C classes."""
+Slices = Annotated[list[Name | None], Field(max_length=MAX_VALUES, fail_fast=True)]
+"""The slice each of N samples belongs to."""
+Predicted = Annotated[
+    Floats | list[Label] | None,
+    PlainValidator(_of_kind),
+    PlainSerializer(lambda value: arrays.to_lists(value) if isinstance(value, np.ndarray) else value, when_used="json"),
+    WithJsonSchema(
+        {"anyOf": [_array(_array(_NUMBER, MAX_VALUES), MAX_VALUES), _array(_LABEL, MAX_VALUES), {"type": "null"}]}
+    ),
+]
+"""float64 (N, C), N labels or nothing, by the record's ``kind``, which stands before it."""
+_MATRIX: Final = _array(_array(_NUMBER, MAX_VALUES) | {"minItems": 2}, MAX_VALUES) | {"minItems": 1}
+PREDICTED_BY_KIND: Final[list[Any]] = [
+    {
+        "if": {"properties": {"kind": {"enum": kinds}}, "required": ["kind"]},
+        "then": {"properties": {"values": values}, "required": required},
+    }
+    for kinds, values, required in (
+        (["probabilities", "logits"], _MATRIX, ["values"]),
+        (["classes"], _array(_LABEL, MAX_VALUES) | {"minItems": 1}, ["values"]),
+        (["summary"], {"type": "null"}, ["n", "mean", "counts"]),
+    )
+]
+"""What a JSON Schema can say about `Predicted`."""
+Few = BeforeValidator(_few)
+SeriesByName = Annotated[dict[Name, Series], Few, Field(max_length=MAX_SERIES)]
