@@ -1,0 +1,201 @@
+"""How fast is the worker, against a bare kafka-python poll loop over the same records?
+
+For each number of runs R: start an embedded broker, publish blocks of 64 steps of 6 components, and
+consume them (a) with a bare poll loop, (b) with poll and decode, (c) with the whole worker - decode,
+detectors, findings, views, checkpoints. Each consumer is a process of its own, pinned to one core,
+with torch on one thread; the broker has the other cores. All of it is repeated, and medians are told.
+
+    python -m bench.worker                    # the table of bench/results/worker.md, about 10 minutes
+    python -m bench.worker --runs 1000 --repeat 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from losswatch.encoding import MSGPACK, encode
+from losswatch.headers import cloud_event
+from losswatch.schema import Steps
+from losswatch.topics import STEPS
+
+from consumers.decode import decode_all
+from consumers.fleet import Fleet
+from consumers.kafka import KafkaBroker
+from consumers.source import Slot, Source
+from consumers.telemetry import Telemetry
+from consumers.worker import Policy, Worker
+from service.broker import EmbeddedBroker
+
+BLOCK: Final = 64
+COMPONENTS: Final = 6
+PARTITIONS: Final = 12
+WHAT: Final = {"bare": "bare poll loop", "decode": "poll + decode", "worker": "whole worker"}
+RESULTS: Final = Path(__file__).parent / "results" / "worker.md"
+
+
+def records(runs: int, blocks: int) -> Iterator[tuple[int, Steps]]:
+    """Blocks of noisy decaying losses, all runs in turn; each with its partition."""
+    noise = np.random.default_rng(0)
+    for block in range(blocks):
+        step = np.arange(block * BLOCK, (block + 1) * BLOCK)
+        level = np.exp(-step / 2000)
+        for run in range(runs):
+            components = {f"loss_{k}": level * noise.lognormal(0, 0.1, BLOCK) for k in range(COMPONENTS)}
+            total = np.sum(list(components.values()), axis=0)
+            yield run % PARTITIONS, Steps(
+                run=f"run-{run}", session="bench", seq=block, time=time.time(), step=step, total=total, components=components
+            )
+
+
+def publish(broker: KafkaBroker, runs: int, blocks: int) -> int:
+    """Write all records; how many bytes they are."""
+    broker.create_topics(PARTITIONS)
+    sink, size = broker.sink(), 0
+    for i, (partition, record) in enumerate(records(runs, blocks)):
+        value = encode(record, MSGPACK)
+        size += len(value)
+        sink.send(Slot(STEPS, partition), record.run.encode(), value, cloud_event(record, MSGPACK))
+        if i % 5000 == 4999:
+            sink.flush(60)
+    sink.flush(60)
+    sink.close()
+    return size
+
+
+def consume(what: str, address: str, expected: int) -> dict[str, float]:
+    """Consume everything in this process, on one core; seconds from the first record to the last."""
+    import torch
+
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    torch.set_num_threads(1)
+    broker = KafkaBroker(address)
+    telemetry = Telemetry()
+    before = _resident()
+    if what == "worker":
+        seconds = _time_worker(broker, telemetry, expected)
+    else:
+        use = _decode(telemetry) if what == "decode" else len
+        seconds = _time_loop(broker.source(f"bench-{what}", [STEPS]), use, expected)
+    return {"seconds": seconds, "bytes": _resident() - before}
+
+
+def _time_loop(source: Source, use: Callable[[Any], Any], expected: int) -> float:
+    got, started = 0, 0.0
+    while got < expected:
+        messages = source.poll(0.2, 500)
+        started = started or (time.perf_counter() if messages else 0.0)
+        use(messages)
+        got += len(messages)
+    seconds = time.perf_counter() - started
+    source.close()
+    return seconds
+
+
+def _decode(telemetry: Telemetry) -> Callable[[Any], Any]:
+    return lambda messages: decode_all(messages, telemetry, time.time())
+
+
+def _time_worker(broker: KafkaBroker, telemetry: Telemetry, expected: int) -> float:
+    worker, stop = Worker(broker, Fleet(telemetry), Policy()), threading.Event()
+    seconds: list[float] = []
+
+    def watch() -> None:
+        while not telemetry.total("records"):
+            time.sleep(0.005)
+        started = time.perf_counter()
+        while telemetry.total("records") < expected:
+            time.sleep(0.005)
+        seconds.append(time.perf_counter() - started)
+        stop.set()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    worker.run(stop)
+    watcher.join()
+    return seconds[0]
+
+
+def _resident() -> int:
+    """Resident memory of this process in bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+def measure(runs: int, repeat: int) -> dict[str, list[dict[str, float]]]:
+    """One broker, one set of records, ``repeat`` times each consumer in turn."""
+    blocks = max(6, 60_000 // runs)
+    out: dict[str, list[dict[str, float]]] = {what: [] for what in WHAT}
+    for _ in range(repeat):
+        for what in WHAT:  # each on a broker of its own: its memory is then the same for all
+            with EmbeddedBroker() as embedded:
+                size = publish(KafkaBroker(embedded.address), runs, blocks)
+                command = [sys.executable, "-m", "bench.worker", "--consume", what, embedded.address, str(runs * blocks)]
+                done = subprocess.run(command, check=True, capture_output=True, text=True)
+                found = json.loads(done.stdout.splitlines()[-1])
+                out[what].append(found | {"records": runs * blocks, "record_bytes": size / (runs * blocks)})
+    return out
+
+
+def table(measured: dict[int, dict[str, list[dict[str, float]]]]) -> str:
+    """The results as Markdown."""
+    lines = [
+        "| runs | what | records/s | steps/s | time against the bare loop | resident memory grew by |",
+        "|---:|---|---:|---:|---:|---:|",
+    ]
+    for runs, by_what in measured.items():
+        bare = statistics.median(each["seconds"] for each in by_what["bare"])
+        for what, each in by_what.items():
+            seconds = statistics.median(x["seconds"] for x in each)
+            count = each[0]["records"]
+            grown = statistics.median(x["bytes"] for x in each)
+            memory = f"{grown / 1e6:,.0f} MB ({grown / runs / 1000:,.1f} kB a run)" if what == "worker" else ""
+            lines.append(
+                f"| {runs:,} | {WHAT[what]} | {count / seconds:,.0f} | {count * BLOCK / seconds:,.0f} "
+                f"| {seconds / bare:.2f} | {memory} |"
+            )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, print the table, and write it where it is kept."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, nargs="+", default=[10, 1000, 10_000], help="numbers of runs to measure")
+    parser.add_argument("--repeat", type=int, default=3, help="how often; medians are told (default 3)")
+    parser.add_argument("--write", action="store_true", help=f"keep the table in bench/results/{RESULTS.name}")
+    parser.add_argument("--consume", nargs=3, metavar=("WHAT", "ADDRESS", "RECORDS"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.consume:
+        what, address, expected = options.consume
+        print(json.dumps(consume(what, address, int(expected))))
+        return
+    measured: dict[int, dict[str, list[dict[str, float]]]] = {}
+    for runs in options.runs:
+        print(f"{runs:,} runs ...", file=sys.stderr, flush=True)
+        measured[runs] = measure(runs, options.repeat)
+    text = f"{_machine()}\n\nCommand: `python -m bench.worker`; medians of {options.repeat} runs.\n\n{table(measured)}\n"
+    print(text)
+    if options.write:
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(f"# Worker against a bare poll loop\n\n{text}")
+
+
+def _machine() -> str:
+    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
+    return f"Machine: {os.cpu_count()} cores of {model or platform.machine()}, {platform.system()}, Python {platform.python_version()}."
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""From a broker's messages to records, and to dead letters for those that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from losswatch.encoding import WireError, decode
+from losswatch.headers import content_type
+from losswatch.schema import Predictions, Record
+
+from consumers.source import Message
+from consumers.telemetry import Telemetry
+
+SUM_TOLERANCE: Final = 0.01
+"""How far from 1 a sample's probabilities may sum up: half precision over many classes drifts this far."""
+
+MOST_AGE: Final = 1e9
+"""Seconds: a job whose clock is broken must not spoil the sum of all ages."""
+MOST_DEAD: Final = 900_000
+"""Bytes of a dead letter's value: with its headers it must pass a broker whose limit is 1 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A record and the message that brought it."""
+
+    record: Record
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that could not be used, and why: ``reason`` for machines, ``detail`` for people."""
+
+    message: Message
+    reason: str
+    detail: str
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """The reason and the origin, before the message's own headers."""
+        message = self.message
+        origin = {
+            "losswatch-reason": self.reason,
+            "losswatch-detail": self.detail,
+            "losswatch-topic": message.topic,
+            "losswatch-partition": str(message.partition),
+            "losswatch-offset": str(message.offset),
+        }
+        return [(name, value.encode("utf-8", "replace")) for name, value in origin.items()] + list(message.headers)
+
+
+def decode_all(messages: Sequence[Message], telemetry: Telemetry, now: float) -> tuple[list[Decoded], list[DeadLetter]]:
+    """Decode a poll's messages in order; nothing that a message holds raises. ``now`` is Unix seconds."""
+    decoded: list[Decoded] = []
+    dead: list[DeadLetter] = []
+    for message in messages:
+        try:
+            record = decode(message.value, content_type(message.headers))
+            if isinstance(record, Predictions):
+                check(record)
+        except WireError as error:
+            dead.append(DeadLetter(message, error.reason, error.detail))
+        except InvalidPredictions as error:
+            dead.append(DeadLetter(message, "invalid_predictions", str(error)))
+        else:
+            telemetry.count("records", message.topic, record.type)
+            telemetry.observe("event_age_seconds", min(max(0.0, now - record.time), MOST_AGE))
+            decoded.append(Decoded(record, message))
+    return decoded, dead
+
+
+class InvalidPredictions(ValueError):
+    """Predictions that are no distribution."""
+
+
+def check(record: Predictions) -> None:
+    """Raise InvalidPredictions where values are not what their ``kind`` says."""
+    if record.kind == "logits" and not np.isfinite(record.values).all():
+        raise InvalidPredictions("logits hold NaN or infinities")
+    if record.kind == "probabilities":
+        p = record.values
+        if not np.isfinite(p).all() or p.min() < -SUM_TOLERANCE or p.max() > 1 + SUM_TOLERANCE:
+            raise InvalidPredictions("probabilities must lie between 0 and 1; for unnormalised scores send kind 'logits'")
+        worst = float(np.abs(p.sum(1) - 1).max())
+        if worst > SUM_TOLERANCE:
+            raise InvalidPredictions(f"probabilities of a sample sum to 1 only within {worst:.3g}; for scores send kind 'logits'")
+    if record.kind == "summary":
+        mean = np.asarray(record.mean)
+        between = bool(((mean >= -SUM_TOLERANCE) & (mean <= 1 + SUM_TOLERANCE)).all())
+        if not between or abs(float(mean.sum()) - 1) > SUM_TOLERANCE:
+            raise InvalidPredictions("a summary's mean must be a distribution over the classes")

@@ -1,0 +1,58 @@
+"""From a detector's change of state to the finding that people and programs read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from detectors.cell import Facts
+from losswatch.schema import Advice, Finding
+
+from consumers.pools import Transition
+from consumers.runs import Run
+
+
+def finding_id(run: str, phase: str, kind: str, subject: str | None, began: int) -> str:
+    """The same for every state of one finding.
+
+    >>> finding_id("ttt-42", "test", "diversity_collapse", None, 120)
+    'ttt-42/test/diversity_collapse/-/120'
+    """
+    return f"{run}/{phase}/{kind}/{subject or '-'}/{began}"
+
+
+def make_finding(
+    run: Run, phase: str, subject: str | None, change: Transition, thresholds: Mapping[str, float], time: float
+) -> Finding:
+    """Put a change of state into words. ``time`` is that of the record which brought the step."""
+    kind = change.kind
+    facts = Facts(
+        phase=phase,
+        subject=subject,
+        state=change.state,  # type: ignore[arg-type]  # one of consumers.pools.STATES
+        began=change.began,
+        step=change.step,
+        readings=change.readings,
+        thresholds=thresholds,
+        weights=run.objective(phase).weights,
+    )
+    advice = kind.advise(facts)
+    value = change.readings[kind.value]
+    return Finding(
+        run=run.run,
+        time=time,
+        id=finding_id(run.run, phase, kind.name, subject, change.began),
+        kind=kind.name,
+        phase=phase,
+        subject=subject,
+        severity=kind.severity,
+        state=facts.state,
+        began=change.began,
+        confirmed=change.confirmed,
+        step=change.step,
+        value=value if not math.isnan(value) or kind.threshold is None else None,
+        threshold=thresholds[kind.threshold] if kind.threshold else None,
+        message=kind.describe(facts),
+        evidence={name: change.readings[name] for name in kind.evidence if not math.isnan(change.readings[name])},
+        advice=Advice(action=advice.action, component=advice.component, value=advice.value) if advice else None,
+    )

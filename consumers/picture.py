@@ -1,0 +1,161 @@
+"""The fleet's tensors as the read-only view that scrapes, API and page read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from detectors.cell import UNKNOWN, Reading
+from losswatch.schema import Finding
+
+from consumers.fleet import Fleet
+from consumers.pools import Pool
+from consumers.runs import RowKey, Run
+from consumers.traces import Traces
+from consumers.view import RunView, Table, View
+
+LABELS: Final = {
+    ("objective", "row"): ("phase",),
+    ("objective", "slot"): ("phase", "component"),
+    ("series", "row"): ("phase", "series"),
+    ("predictions", "row"): ("phase",),
+}
+"""The labels of a reading after the run, by stream and by what it is per."""
+STATES: Final = {"firing": 0, "pending": 1, "resolved": 2}
+SEVERITIES: Final = {"critical": 0, "warning": 1, "info": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """Which entries of a pool's reading are there, and what each stands for."""
+
+    version: int
+    keys: list[tuple[str, ...]]
+    places: tuple[npt.NDArray[np.int64], ...]
+    """Rows, and slots where the reading is per slot."""
+
+
+class Painter:
+    """Makes views; remembers from one to the next what did not change. Used on the worker's thread."""
+
+    def __init__(self, fleet: Fleet, silent_after: float) -> None:
+        self._fleet, self._silent_after = fleet, silent_after
+        self._indices: dict[tuple[str, int, str], _Index] = {}
+        self._runs: dict[str, tuple[object, RunView]] = {}
+
+    def paint(self, now: float) -> View:
+        """The view at ``now`` (Unix seconds)."""
+        fleet = self._fleet
+        parts: dict[str, list[Table]] = {}
+        warming: dict[str, list[str]] = {}
+        for pool in fleet.pools.values():
+            for table in self._tables(pool):
+                parts.setdefault(table.name, []).append(table)
+            for run, words in _warming(pool):
+                warming.setdefault(run, []).append(words)
+        runs = {name: self._run_view(run, now, warming.get(name, [])) for name, run in fleet.runs.items()}
+        self._runs = {name: known for name, known in self._runs.items() if name in runs}
+        return View(
+            made=now,
+            runs=runs,
+            tables=[_join(each) for each in parts.values()],
+            traces=Traces(fleet),
+            findings={
+                name: sorted(run.findings.values(), key=_urgency) for name, run in fleet.runs.items() if run.findings
+            },
+        )
+
+    def _tables(self, pool: Pool) -> Iterator[Table]:
+        for cell in pool.cells:
+            for reading in cell.readings:
+                if reading.exported:
+                    index = self._index(pool, reading)
+                    values = pool.state[f"now.{reading.name}"].double().cpu().numpy()[index.places]
+                    yield Table(reading.name, reading.help, LABELS[pool.stream, reading.per], index.keys, values)
+
+    def _index(self, pool: Pool, reading: Reading) -> _Index:
+        at = (pool.stream, pool.slots, reading.name)
+        known = self._indices.get(at)
+        if known is None or known.version != pool.version:
+            known = self._indices[at] = _index(self._fleet.runs, pool, reading)
+        return known
+
+    def _run_view(self, run: Run, now: float, warming: list[str]) -> RunView:
+        silent = run.status == "running" and now - run.seen > self._silent_after
+        state = (run.records, run.duplicates, run.status, silent, warming)
+        known = self._runs.get(run.run)
+        if known is None or known[0] != state:
+            known = self._runs[run.run] = (state, _run_view(run, "silent" if silent else run.status, warming))
+        return known[1]
+
+
+def _urgency(finding: Finding) -> tuple[int, int, int]:
+    """Firing before pending before resolved, critical first, then the newest."""
+    return STATES[finding.state], SEVERITIES[finding.severity], -finding.step
+
+
+def _join(parts: list[Table]) -> Table:
+    """One table of those that pools of several widths have."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    keys = [key for part in parts for key in part.keys]
+    return Table(first.name, first.help, first.labels, keys, np.concatenate([part.values for part in parts]))
+
+
+def _index(runs: Mapping[str, Run], pool: Pool, reading: Reading) -> _Index:
+    keys: list[tuple[str, ...]] = []
+    rows: list[int] = []
+    slots: list[int] = []
+    for row, key in enumerate(pool.keys):
+        if key is None:
+            continue
+        if reading.per == "slot":
+            names = runs[key.run].objectives[key.phase].slots
+            keys += [(key.run, key.phase, name) for name in names]
+            rows += [row] * len(names)
+            slots += names.values()
+        elif key.series is None:
+            keys.append((key.run, key.phase))
+            rows.append(row)
+        elif not reading.roles or key.series.role in reading.roles:
+            keys.append((key.run, key.phase, key.series.label))
+            rows.append(row)
+    places: Any = (rows, slots) if reading.per == "slot" else (rows,)
+    return _Index(pool.version, keys, tuple(np.array(place, dtype=np.int64) for place in places))
+
+
+def _warming(pool: Pool) -> Iterator[tuple[str, str]]:
+    """The run and the words for every verdict that is not known yet."""
+    for cell in pool.cells:
+        for kind in cell.kinds:
+            unknown = (pool.state[f"verdict.{kind.name}"] == UNKNOWN).cpu().numpy()[: len(pool.keys)]
+            for row in np.flatnonzero(unknown.all(tuple(range(1, unknown.ndim)))):
+                key: RowKey | None = pool.keys[row]
+                if key is not None:
+                    yield key.run, f"{kind.name} ({key.phase})"
+
+
+def _run_view(run: Run, status: str, warming: list[str]) -> RunView:
+    return RunView(
+        run=run.run,
+        job=run.declared.job if run.declared else None,
+        labels=run.declared.labels if run.declared else {},
+        status=status,
+        partition=run.partition,
+        started=run.started,
+        seen=run.seen,
+        steps=dict(run.newest_step),
+        steps_seen=run.steps,
+        records=run.records,
+        duplicates=run.duplicates,
+        gaps=run.sessions.missing,
+        late_steps=run.late_steps,
+        dropped=run.sessions.dropped,
+        sessions=len(run.sessions.by_id),
+        warming=warming,
+        declared=run.declared.model_dump(mode="json", exclude_unset=True) if run.declared else {},
+    )

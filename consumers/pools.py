@@ -1,0 +1,241 @@
+"""Rows of one kind and their detectors' memory: the only place that gathers, scatters and packs state.
+
+A pool holds, for every row, the state of each cell of its stream, the lifecycle of each kind of
+finding, the newest reading and verdict, and the thresholds, as tensors whose first dimension is the
+row. Letters: R rows of an update, K slots, T steps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from detectors import lifecycle
+from detectors.cell import UNKNOWN, Block, Cell, Kind, Stream
+from torch import Tensor
+
+STATES = ("resolved", "pending", "firing")
+"""A lifecycle status as the wire names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A finding's change of state, with what the detectors read at that step."""
+
+    at: int
+    """Which row of the update."""
+    offset: int
+    """Which step of the block."""
+    slot: int | None
+    kind: Kind
+    state: str
+    began: int
+    confirmed: int | None
+    step: int
+    readings: Mapping[str, float]
+
+
+class Pool:
+    """The rows of one stream with ``slots`` components each.
+
+    Errors: what cells raise; a cell that keeps its contract raises nothing whatever the values are.
+    """
+
+    def __init__(
+        self, stream: Stream, slots: int, cells: Sequence[Cell], thresholds: Mapping[str, float], like: Tensor
+    ) -> None:
+        self.stream, self.slots, self.like = stream, slots, like
+        self.cells = tuple(cell for cell in cells if cell.stream == stream)
+        self.keys: list[Any] = []
+        """What each row stands for; None where the row is free."""
+        self.version = 0
+        """Counts the changes of what rows and slots stand for."""
+        self._free: list[int] = []
+        self._defaults = dict(thresholds)
+        self._fresh = self._init()
+        self.state = {name: value.clone() for name, value in self._fresh.items()}
+        """Everything a row remembers, by name: ``<cell>.<name>``, ``life.<kind>.<name>``, ``now.<reading>``,
+        ``verdict.<kind>``, ``threshold.<name>``."""
+        layout = [(name, str(value.dtype), tuple(value.shape[1:])) for name, value in self.state.items()]
+        self.digest = hashlib.sha256(repr((layout, _parameters(self.cells))).encode()).hexdigest()[:16]
+        """Changes when a cell, its parameters or the dtype change: packed rows of another layout are not read.
+        The same in every process."""
+
+    def _init(self) -> dict[str, Tensor]:
+        """The state of one fresh row."""
+        state: dict[str, Tensor] = {}
+        shape = {"row": (1,), "slot": (1, self.slots)}
+        for cell in self.cells:
+            state |= {f"{cell.name}.{name}": value for name, value in cell.init(1, self.slots, self.like).items()}
+            for reading in cell.readings:
+                state[f"now.{reading.name}"] = self.like.new_full(shape[reading.per], torch.nan)
+            for threshold in cell.thresholds:
+                value = self._defaults.get(threshold.name, threshold.default)
+                state[f"threshold.{threshold.name}"] = self.like.new_full((1,), value)
+            per = {reading.name: reading.per for reading in cell.readings}
+            for kind in cell.kinds:
+                of = shape[per[kind.value]]
+                state[f"verdict.{kind.name}"] = torch.full(of, UNKNOWN, dtype=torch.int8, device=self.like.device)
+                life = lifecycle.idle(of, self.like.device)
+                state |= {f"life.{kind.name}.{name}": value for name, value in life.items()}
+        return state
+
+    def __len__(self) -> int:
+        return len(self.keys) - len(self._free)
+
+    def add(self, key: object) -> int:
+        """A fresh row for ``key``."""
+        self.version += 1
+        if self._free:
+            row = self._free.pop()
+            self.keys[row] = key
+            return row
+        row = len(self.keys)
+        self.keys.append(key)
+        capacity = next(iter(self.state.values())).shape[0]
+        if row >= capacity:
+            more = max(64, capacity // 4)
+            for name, value in self.state.items():
+                self.state[name] = torch.cat([value, self._fresh[name].expand(more, *value.shape[1:])])
+        return row
+
+    def drop(self, row: int) -> None:
+        """Forget a row."""
+        self.version += 1
+        self.keys[row] = None
+        for name, value in self.state.items():
+            value[row] = self._fresh[name][0]
+        self._free.append(row)
+
+    def set_thresholds(self, row: int, thresholds: Mapping[str, float]) -> None:
+        """Override thresholds of one row; names this pool does not know are left alone."""
+        for name, value in thresholds.items():
+            if (key := f"threshold.{name}") in self.state:
+                # Through a tensor: a narrower dtype takes 1e300 as infinity, where a plain number would raise.
+                self.state[key][row] = torch.tensor(value, dtype=torch.float64)
+
+    def update(self, rows: Sequence[int], block: Block) -> list[Transition]:
+        """Let every cell take the block; ``rows`` are distinct, one per row of the block."""
+        index = torch.as_tensor(rows, dtype=torch.int64, device=self.like.device)
+        newest = block.mask.sum(-1) - 1  # (R) of each row's last step
+        transitions: list[Transition] = []
+        readings: dict[str, Tensor] = {}
+        for cell in self.cells:
+            output = cell.update(self._gather(f"{cell.name}.", index), block, self._gather("threshold.", index))
+            for name, value in output.state.items():
+                self.state[f"{cell.name}.{name}"].index_copy_(0, index, value)
+            for name, value in output.readings.items():
+                self.state[f"now.{name}"].index_copy_(0, index, _at(value, newest))
+            readings |= output.readings
+            for kind in cell.kinds:
+                verdict = output.verdicts[kind.name]
+                self.state[f"verdict.{kind.name}"].index_copy_(0, index, _at(verdict, newest))
+                transitions += self._advance(kind, index, block, verdict, readings)
+        return transitions
+
+    def _gather(self, prefix: str, index: Tensor) -> dict[str, Tensor]:
+        return {
+            name.removeprefix(prefix): value.index_select(0, index)
+            for name, value in self.state.items()
+            if name.startswith(prefix)
+        }
+
+    def _advance(
+        self, kind: Kind, index: Tensor, block: Block, verdict: Tensor, readings: Mapping[str, Tensor]
+    ) -> Iterator[Transition]:
+        """Move the lifecycle of the rows that have anything to report."""
+        status = self.state[f"life.{kind.name}.status"].index_select(0, index)
+        busy = (~lifecycle.quiet({"status": status}, verdict)).nonzero()[:, 0]
+        if busy.numel() == 0:
+            return
+        rows = index[busy]
+        life = self._gather(f"life.{kind.name}.", rows)
+        end, status, began, confirmed = lifecycle.advance(
+            life, verdict[busy], block.step[busy], kind.confirm, kind.release
+        )
+        for name, value in end.items():
+            self.state[f"life.{kind.name}.{name}"].index_copy_(0, rows, value)
+        before = torch.cat([life["status"][..., None], status[..., :-1]], dim=-1)
+        changed = (status != before).nonzero()
+        if changed.shape[0] == 0:
+            return
+        places = changed.tolist()
+        found = tuple(changed.T)
+        states, begins, confirms = (x[found].tolist() for x in (status, began, confirmed))
+        origin = busy.tolist()
+        wanted = dict.fromkeys((kind.value, *kind.evidence))
+        picked = {name: _pick(readings[name][busy], changed) for name in wanted}
+        was = before[found].tolist()
+        for i, (row, *slot, offset) in enumerate(places):
+            yield Transition(
+                at=origin[row],
+                offset=offset,
+                slot=slot[0] if slot else None,
+                kind=kind,
+                state=STATES[states[i]],
+                began=begins[i],
+                confirmed=confirms[i] if lifecycle.FIRING in (states[i], was[i]) else None,
+                step=int(block.step[origin[row], offset]),
+                readings={name: values[i] for name, values in picked.items()},
+            )
+
+    def pack(self, rows: Sequence[int]) -> list[bytes]:
+        """Each row's whole memory as bytes."""
+        index = torch.as_tensor(rows, dtype=torch.int64, device=self.like.device)
+        parts = [
+            value.index_select(0, index).contiguous().flatten(1).view(torch.uint8)
+            if value.dim() > 1
+            else value.index_select(0, index)[:, None].contiguous().view(torch.uint8)
+            for value in self.state.values()
+        ]
+        packed: npt.NDArray[np.uint8] = torch.cat(parts, dim=1).cpu().numpy()
+        return [row.tobytes() for row in packed]
+
+    def unpack(self, row: int, data: bytes) -> None:
+        """Set a row from `pack`; raises ValueError if the bytes are of another layout."""
+        start = 0
+        raw = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        for value in self.state.values():
+            size = value[row].numel() * value.element_size()
+            piece = raw[start : start + size]
+            if piece.numel() != size:
+                raise ValueError(f"packed row of {len(data)} bytes is too short for this layout")
+            value[row] = piece.clone().view(value.dtype).view(value[row].shape)
+            start += size
+
+    def widen(self, row: int, wider: Pool, to: int) -> None:
+        """Copy a row into a pool with more slots; the new slots stay fresh."""
+        for name, value in self.state.items():
+            source, target = value[row], wider.state[name][to]
+            if source.shape == target.shape:
+                target.copy_(source)
+            else:
+                target[: source.shape[0]].copy_(source)
+
+
+def _parameters(value: Any) -> Any:
+    """What makes a cell another cell: its parameters, without texts and functions (whose repr is an address)."""
+    if dataclasses.is_dataclass(value):
+        named = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+        kept = [(name, _parameters(part)) for name, part in named if name != "help" and not callable(part)]
+        return (type(value).__name__, kept)
+    return [_parameters(part) for part in value] if isinstance(value, tuple) else value
+
+
+def _at(values: Tensor, newest: Tensor) -> Tensor:
+    """(R[, K], T) at each row's last step: (R[, K])."""
+    index = newest.view(-1, *[1] * (values.dim() - 1)).expand(*values.shape[:-1], 1)
+    return values.gather(-1, index).squeeze(-1)
+
+
+def _pick(values: Tensor, places: Tensor) -> list[float]:
+    """The readings at places (row[, slot], step); a row's reading serves all of its slots."""
+    columns = places.T
+    picked: list[float] = values[tuple(columns) if values.dim() == len(columns) else (columns[0], columns[-1])].tolist()
+    return picked

@@ -1,0 +1,111 @@
+"""What is known of one run outside of the detectors' tensors: identity, declaration, rows, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from detectors.aggregation.formulas import declared_weights
+from losswatch.schema import Finding, Objective, RunStart
+
+from consumers.pools import Pool
+from consumers.sessions import Sessions
+
+Role = Literal["total", "component", "metric", "slice"]
+Status = Literal["running", "finished", "failed", "stopped"]
+MAX_FINDINGS: Final = 200
+"""Findings kept per run for the page and the API; resolved ones go first, the oldest before others."""
+SUM: Final = Objective(form="sum")
+"""What an undeclared objective is read as."""
+
+
+class SeriesKey(NamedTuple):
+    """One series of a run."""
+
+    phase: str
+    role: Role
+    name: str
+    slice: str | None = None
+
+    @property
+    def label(self) -> str:
+        """As metrics and findings name it."""
+        return self.name if self.slice is None else f"{self.slice}/{self.name}"
+
+
+class RowKey(NamedTuple):
+    """What a row of a pool stands for: a series, or the objective or predictions of a phase."""
+
+    run: str
+    phase: str
+    series: SeriesKey | None = None
+
+
+@dataclass(slots=True)
+class ObjectiveRow:
+    """The row of a phase's total and components, and which slot each component has."""
+
+    pool: Pool
+    row: int
+    slots: dict[str, int]
+    weights: npt.NDArray[np.float64]
+    """(K) declared weight by slot."""
+    series: npt.NDArray[np.int64]
+    """(1 + K) series rows of the total and of each slot; -1 where there is none."""
+
+
+@dataclass(slots=True)
+class Run:
+    """One run. Belongs to one partition and to the worker's thread."""
+
+    run: str
+    partition: int
+    started: float
+    seen: float
+    """When its newest record was made, by the job's clock, Unix seconds."""
+    heard: float = 0.0
+    """When a record of it was last used here, by this machine's clock, Unix seconds."""
+    declared: RunStart | None = None
+    status: Status = "running"
+    ended: float | None = None
+    """When its run_end was made, Unix seconds."""
+    sessions: Sessions = field(default_factory=Sessions)
+    next_offset: dict[str, int] = field(default_factory=dict)
+    """By topic: records below it are in the state already."""
+    objectives: dict[str, ObjectiveRow] = field(default_factory=dict)
+    series: dict[SeriesKey, int] = field(default_factory=dict)
+    predictions: dict[str, int] = field(default_factory=dict)
+    newest_step: dict[str, int] = field(default_factory=dict)
+    records: int = 0
+    steps: int = 0
+    duplicates: int = 0
+    late_steps: int = 0
+    findings: dict[str, Finding] = field(default_factory=dict)
+    """The newest state of each finding, by id."""
+
+    def objective(self, phase: str) -> Objective:
+        """What the run declared about the phase; a plain sum where it said nothing."""
+        declared = self.declared.objective if self.declared else {}
+        return declared.get(phase, SUM)
+
+    def thresholds(self) -> Mapping[str, float]:
+        """The run's own thresholds."""
+        return self.declared.thresholds if self.declared else {}
+
+    def weigh(self, phase: str, row: ObjectiveRow) -> None:
+        """Set the declared weight of every slot of a phase's objective."""
+        objective = self.objective(phase)
+        names = list(row.slots)
+        row.weights = np.ones(row.pool.slots)
+        row.weights[: len(names)] = declared_weights(objective.form, objective.weights, objective.scale, names)
+
+    def note(self, finding: Finding) -> None:
+        """Keep the newest state of a finding."""
+        self.findings.pop(finding.id, None)
+        self.findings[finding.id] = finding
+        if len(self.findings) > MAX_FINDINGS:
+            resolved = (key for key, kept in self.findings.items() if kept.state == "resolved")
+            del self.findings[next(resolved, next(iter(self.findings)))]

@@ -1,0 +1,122 @@
+"""Which records of a publishing process were seen: duplicates, missing ones, late steps, rival processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+WINDOW: Final = 256
+"""How far behind the newest a sequence number may come and still be told from a duplicate."""
+MAX_SESSIONS: Final = 8
+"""Sessions remembered per run; the one not heard of for longest is forgotten first."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """The sequence numbers of one session in one topic: the newest, and a bit for each before it.
+
+    >>> seen = Seen(5)
+    >>> [seen.take(seq) for seq in (7, 6, 7, 5)]
+    [True, True, False, False]
+    """
+
+    newest: int
+    bits: int = 1
+
+    def take(self, seq: int) -> bool:
+        """Note a number; whether it is new. Numbers older than the window count as seen."""
+        ahead = seq - self.newest
+        if ahead > 0:
+            self.bits = ((self.bits << min(ahead, WINDOW)) | 1) & ((1 << WINDOW) - 1)
+            self.newest = seq
+            return True
+        if -ahead >= WINDOW or self.bits >> -ahead & 1:
+            return False
+        self.bits |= 1 << -ahead
+        return True
+
+
+@dataclass(slots=True)
+class Session:
+    """One publishing process of a run."""
+
+    topics: dict[str, Seen] = field(default_factory=dict)
+    newest_step: dict[str, int] = field(default_factory=dict)
+    """By phase."""
+    first: int = 0
+    newest: int = -1
+    received: int = 0
+    """Records received; one that goes to both topics counts once."""
+    ended: bool = False
+    dropped: dict[str, int] = field(default_factory=dict)
+    """What the hook says it dropped, by reason."""
+
+    def take(self, topic: str, seq: int, both_topics: bool) -> bool:
+        """Note a record; whether it is new."""
+        seen = self.topics.get(topic)
+        if seen is None:
+            self.topics[topic] = Seen(seq)
+        elif not seen.take(seq):
+            return False
+        if self.newest < 0:
+            self.first = self.newest = seq
+        self.first, self.newest = min(self.first, seq), max(self.newest, seq)
+        twin = both_topics and any(seq <= other.newest for name, other in self.topics.items() if name != topic)
+        self.received += not twin
+        return True
+
+    @property
+    def missing(self) -> int:
+        """Numbers between the first and the newest that have not come (yet)."""
+        return max(0, self.newest - self.first + 1 - self.received) if self.received else 0
+
+    def dump(self) -> dict[str, Any]:
+        """As plain maps."""
+        return {
+            "topics": {
+                name: [seen.newest, seen.bits.to_bytes(WINDOW // 8, "little")] for name, seen in self.topics.items()
+            },
+            "newest_step": self.newest_step,
+            "numbers": [self.first, self.newest, self.received],
+            "ended": self.ended,
+            "dropped": self.dropped,
+        }
+
+    @classmethod
+    def load(cls, data: Mapping[str, Any]) -> Session:
+        """From `dump`."""
+        topics = {name: Seen(newest, int.from_bytes(bits, "little")) for name, (newest, bits) in data["topics"].items()}
+        return cls(topics, data["newest_step"], *data["numbers"], data["ended"], data["dropped"])
+
+
+@dataclass(slots=True)
+class Sessions:
+    """All sessions of one run, the one heard of last at the end."""
+
+    by_id: dict[str, Session] = field(default_factory=dict)
+
+    def hear(self, session: str) -> tuple[Session, bool]:
+        """The session's memory, and whether it conflicts: another one spoke since and neither ended."""
+        newest = next(reversed(self.by_id), session)
+        known = self.by_id.pop(session, None)
+        rival = known is not None and newest != session and not (known.ended or self.by_id[newest].ended)
+        current = known or Session()
+        self.by_id[session] = current
+        while len(self.by_id) > MAX_SESSIONS:
+            del self.by_id[next(iter(self.by_id))]
+        return current, rival
+
+    @property
+    def missing(self) -> int:
+        """Records that were published and have not come (yet)."""
+        return sum(session.missing for session in self.by_id.values())
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """What the hooks say they dropped, by reason."""
+        total: dict[str, int] = {}
+        for session in self.by_id.values():
+            for reason, count in session.dropped.items():
+                total[reason] = total.get(reason, 0) + count
+        return total

@@ -1,0 +1,176 @@
+"""A run as bytes and back: what the compacted state topic holds.
+
+A snapshot carries the run's ``next_offset`` for each topic: what is below them is in it, and a
+replay skips it. A marker per partition is written after the snapshots of a checkpoint and says from
+where the partition is to be read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgpack
+import numpy as np
+from losswatch.schema import Finding, RunStart
+from pydantic import BaseModel
+
+from consumers.fleet import Fleet
+from consumers.pools import Pool
+from consumers.runs import ObjectiveRow, RowKey, Run, SeriesKey
+from consumers.sessions import Session
+
+VERSION: Final = 1
+MARKER_KEY: Final = b"\xff marker"
+"""No run has this key: run ids are UTF-8, in which the byte FF does not occur."""
+
+
+class Marker(BaseModel):
+    """Where a partition stands: the newest one is the truth on restore, not the committed offsets."""
+
+    next_offsets: dict[str, int]
+    """By topic."""
+    findings_next: int = 0
+    """From where on the findings topic may hold findings that a replay makes again."""
+
+
+class SnapshotUnusable(Exception):
+    """A snapshot that cannot be restored; the run starts afresh."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    pool: Pool
+    row: int
+    what: tuple[Any, ...]
+
+
+def snapshot(fleet: Fleet, runs: Sequence[Run]) -> list[bytes]:
+    """The runs as bytes; rows are packed pool by pool, not run by run."""
+    rows = [list(_rows(fleet, run)) for run in runs]
+    by_pool: dict[int, list[_Row]] = {}
+    for row in (row for each in rows for row in each):
+        by_pool.setdefault(id(row.pool), []).append(row)
+    packed: dict[tuple[int, int], bytes] = {}
+    for pool_id, members in by_pool.items():
+        data = members[0].pool.pack([row.row for row in members])
+        packed |= {(pool_id, row.row): value for row, value in zip(members, data, strict=True)}
+    return [
+        msgpack.packb(
+            _outline(run)
+            | {"rows": [[*row.what, row.pool.digest, packed[id(row.pool), row.row]] for row in each]}
+        )
+        for run, each in zip(runs, rows, strict=True)
+    ]
+
+
+def next_offsets(data: bytes) -> dict[str, int]:
+    """How far a snapshot reaches, by topic; raises SnapshotUnusable."""
+    try:
+        return {str(topic): int(offset) for topic, offset in _load(data)["next_offset"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SnapshotUnusable(f"not a snapshot: {error!r}") from error
+
+
+def restore(fleet: Fleet, data: bytes) -> Run:
+    """Put a run back into the fleet. A row written by other detectors starts afresh ("unknown").
+
+    Raises SnapshotUnusable, and leaves nothing of the run behind, whatever the bytes are.
+    """
+    fields = _load(data)
+    try:
+        run = _run(fields)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SnapshotUnusable(f"not a snapshot: {error!r}") from error
+    if run.run in fleet.runs:
+        raise SnapshotUnusable(f"run {run.run!r} is here already, from partition {fleet.runs[run.run].partition}")
+    fleet.runs[run.run] = run
+    try:
+        _restore_rows(fleet, run, fields["rows"])
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        fleet.drop(run)
+        raise SnapshotUnusable(f"the rows of run {run.run!r} cannot be read: {error!r}") from error
+    return run
+
+
+def _restore_rows(fleet: Fleet, run: Run, rows: Any) -> None:
+    for stream, slots, what, digest, row_data in rows:
+        pool = fleet.pool(stream, slots)
+        row = _place(pool, run, stream, what)
+        if digest == pool.digest:
+            pool.unpack(row, row_data)
+        else:
+            fleet.telemetry.count("snapshots_unusable", "other_detectors")
+        # Not those of the snapshot: the deployment's may be others by now.
+        pool.set_thresholds(row, fleet.defaults | dict(run.thresholds()))
+    for phase, objective in run.objectives.items():
+        objective.series[0] = run.series.get(SeriesKey(phase, "total", "total"), -1)
+        for name, slot in objective.slots.items():
+            objective.series[1 + slot] = run.series.get(SeriesKey(phase, "component", name), -1)
+        run.weigh(phase, objective)
+
+
+def _rows(fleet: Fleet, run: Run) -> list[_Row]:
+    rows = [_Row(o.pool, o.row, ("objective", o.pool.slots, [phase, list(o.slots)])) for phase, o in run.objectives.items()]
+    rows += [_Row(fleet.pool("series"), row, ("series", 0, list(key))) for key, row in run.series.items()]
+    return rows + [_Row(fleet.pool("predictions"), row, ("predictions", 0, [phase])) for phase, row in run.predictions.items()]
+
+
+def _place(pool: Pool, run: Run, stream: str, what: list[Any]) -> int:
+    phase = what[0]
+    if stream == "series":
+        key = SeriesKey(*what)
+        row = run.series[key] = pool.add(RowKey(run.run, phase, key))
+        return row
+    row = pool.add(RowKey(run.run, phase))
+    if stream == "predictions":
+        run.predictions[phase] = row
+        return row
+    slots = {name: slot for slot, name in enumerate(what[1])}
+    empty = np.full(1 + pool.slots, -1, dtype=np.int64)
+    run.objectives[phase] = ObjectiveRow(pool, row, slots, np.ones(pool.slots), empty)
+    return row
+
+
+def _outline(run: Run) -> dict[str, Any]:
+    """All of a run but its rows."""
+    return {
+        "v": VERSION,
+        "run": run.run,
+        "partition": run.partition,
+        "started": run.started,
+        "seen": run.seen,
+        "heard": run.heard,
+        "declared": run.declared.model_dump_json(exclude_unset=True) if run.declared else None,
+        "status": run.status,
+        "ended": run.ended,
+        "sessions": {name: session.dump() for name, session in run.sessions.by_id.items()},
+        "next_offset": run.next_offset,
+        "newest_step": run.newest_step,
+        "counts": [run.records, run.steps, run.duplicates, run.late_steps],
+        "findings": [finding.model_dump_json() for finding in run.findings.values()],
+    }
+
+
+def _load(data: bytes) -> dict[str, Any]:
+    try:
+        fields = msgpack.unpackb(data)
+    except ValueError as error:
+        raise SnapshotUnusable(f"not a snapshot: {error}") from error
+    if not isinstance(fields, dict) or fields.get("v") != VERSION:
+        raise SnapshotUnusable("a snapshot of another version")
+    return fields
+
+
+def _run(fields: dict[str, Any]) -> Run:
+    run = Run(fields["run"], fields["partition"], fields["started"], fields["seen"], fields["heard"])
+    if fields["declared"] is not None:
+        run.declared = RunStart.model_validate_json(fields["declared"])
+    run.status, run.ended = fields["status"], fields["ended"]
+    run.sessions.by_id = {name: Session.load(data) for name, data in fields["sessions"].items()}
+    run.next_offset, run.newest_step = fields["next_offset"], fields["newest_step"]
+    run.records, run.steps, run.duplicates, run.late_steps = fields["counts"]
+    findings = (Finding.model_validate_json(data) for data in fields["findings"])
+    run.findings = {finding.id: finding for finding in findings}
+    return run

@@ -1,0 +1,1 @@
+"""The mathematics of losswatch: tensors in, readings and verdicts out."""

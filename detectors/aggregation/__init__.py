@@ -1,0 +1,1 @@
+"""How components add up to a total."""

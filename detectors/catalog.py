@@ -1,0 +1,25 @@
+"""The one table that names every detector. To add one, add a row."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from detectors.cell import Cell, Kind, Threshold
+from detectors.components.conflict import Conflict
+from detectors.components.contributions import Contributions
+from detectors.predictions.diversity import Diversity
+from detectors.series.nonfinite import NonFinite
+from detectors.series.trace import Trace
+
+CELLS: Final[tuple[Cell, ...]] = (
+    NonFinite(),
+    Trace(),
+    Contributions(),
+    Conflict(),
+    Diversity(),
+    Trace(stream="predictions", source="class_entropy", name="class_entropy_trace"),
+)
+KINDS: Final[dict[str, Kind]] = {kind.name: kind for cell in CELLS for kind in cell.kinds}
+"""Every kind of finding, by name."""
+THRESHOLDS: Final[dict[str, Threshold]] = {t.name: t for cell in CELLS for t in cell.thresholds}
+"""Every threshold, by name."""

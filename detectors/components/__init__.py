@@ -1,0 +1,1 @@
+"""Detectors over the components of one objective."""

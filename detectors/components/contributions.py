@@ -1,0 +1,65 @@
+"""What each component contributes to the total. Letters: R rows (objectives), K components, T steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from detectors.cell import Block, Kind, Output, Reading, State, Stream, Threshold
+
+
+def shares(contribution: Tensor) -> Tensor:
+    """Each component's share of the sum of absolute contributions, (R, K, T); NaN where all are 0.
+
+    Absolute, because totals and components may be negative. A component that was not reported or
+    is not finite has no share and takes none.
+
+    >>> shares(torch.tensor([[[0.0105], [0.1 * 0.1212]]])).squeeze()  # case A, step 149
+    tensor([0.4642, 0.5358])
+    """
+    size = contribution.abs()
+    counted = torch.where(size.isfinite(), size, 0.0)
+    return torch.where(size.isfinite(), counted / counted.sum(1, keepdim=True), torch.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class Contributions:
+    """Value, weight, contribution (weight times value) and share of every component.
+
+    The weight is the one reported with the step, else the declared one, else 1. No state, no
+    verdicts: these are the readings other detectors and dashboards start from.
+    """
+
+    name: str = "contributions"
+    stream: Stream = "objective"
+    thresholds: tuple[Threshold, ...] = ()
+    kinds: tuple[Kind, ...] = ()
+    readings: tuple[Reading, ...] = (
+        Reading("total_reported", "The total loss as the job reported it."),
+        Reading("component_value", "A loss component as the job reported it, unweighted.", "slot"),
+        Reading("component_weight", "The weight a component enters the total with.", "slot"),
+        Reading("component_contribution", "Weight times value of a component.", "slot"),
+        Reading("component_share_ratio", "Share of a component in the sum of absolute contributions.", "slot"),
+    )
+
+    def init(self, rows: int, slots: int, like: Tensor) -> State:
+        """Nothing to remember."""
+        del rows, slots, like
+        return {}
+
+    def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
+        """See `detectors.cell.Cell.update`."""
+        del thresholds
+        value, weight = block.values["component"], block.values["weight"]  # (R, K, T)
+        contribution = value * weight
+        readings = {
+            "total_reported": block.values["total"],
+            "component_value": value,
+            "component_weight": torch.where(block.reported["component"], weight, torch.nan),
+            "component_contribution": contribution,
+            "component_share_ratio": shares(contribution),
+        }
+        return Output(dict(state), readings)

@@ -1,0 +1,1 @@
+"""Detectors over one series at a time."""
