@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from examples.test_time_adaptation import (
+    SAFE_WEIGHT,
+    THRESHOLDS,
+    WEAK_WEIGHT,
+    AdvisedWeight,
+    Progress,
+    adapt,
+    paced,
+    prepare,
+)
+
+FLOOR = 0.85
+STEPS = 300
+
+
+class Recorder:
+    """A publisher that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.logged: list[dict[str, Any]] = []
+        self.predicted: list[dict[str, Any]] = []
+
+    def log(
+        self,
+        step: int,
+        *,
+        total: Tensor,
+        components: Mapping[str, Tensor],
+        weights: Mapping[str, float],
+        metrics: Mapping[str, Tensor],
+        phase: str,
+    ) -> None:
+        parts = {"total": total, "components": components, "weights": weights, "metrics": metrics}
+        self.logged.append({"step": step, "phase": phase} | parts)
+
+    def predictions(self, step: int, *, probabilities: Tensor, labels: Tensor, phase: str) -> None:
+        self.predicted.append({"step": step, "phase": phase, "probabilities": probabilities, "labels": labels})
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def course(seed: int, weight: Callable[[], float], steps: int = STEPS) -> list[Progress]:
+    return list(adapt(prepare(seed), Recorder(), weight, steps))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_the_weak_weight_the_total_falls_while_classes_and_accuracy_are_lost(seed: int) -> None:
+    steps = course(seed, lambda: WEAK_WEIGHT)
+    first, last = steps[0], steps[-1]
+    assert last.total < 0.2 * first.total
+    assert first.class_entropy > 0.95
+    assert last.class_entropy < FLOOR
+    assert last.diversity > 2 * first.diversity
+    assert last.accuracy < first.accuracy - 0.1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_loss_of_classes_takes_tens_of_steps(seed: int) -> None:
+    entropy = [now.class_entropy for now in course(seed, lambda: WEAK_WEIGHT, 150)]
+    below = [next(step for step, value in enumerate(entropy) if value < level) for level in (0.95, FLOOR)]
+    assert below[1] - below[0] >= 30
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_the_safe_weight_the_same_job_keeps_its_classes_and_gains_accuracy(seed: int) -> None:
+    steps = course(seed, lambda: SAFE_WEIGHT)
+    assert steps[-1].total < 0.7 * steps[0].total
+    assert min(now.class_entropy for now in steps) > 0.95
+    assert steps[-1].accuracy > steps[0].accuracy
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("late", [5, 25])
+def test_the_advised_weight_saves_the_run_even_if_it_comes_late(seed: int, late: int) -> None:
+    weight = AdvisedWeight(WEAK_WEIGHT)
+    entropy: list[float] = []
+    due = None
+    for now in adapt(prepare(seed), Recorder(), weight, STEPS):
+        entropy.append(now.class_entropy)
+        if due is None and now.class_entropy < 0.96:
+            missing = THRESHOLDS["class_entropy_target"] - now.class_entropy
+            advised = WEAK_WEIGHT + THRESHOLDS["diversity_weight_gain"] * missing
+            due = now.step + late
+        if now.step == due:
+            weight.take([advice(advised)])
+    assert min(entropy) > FLOOR
+    assert entropy[-1] > 0.98
+
+
+def test_the_run_is_reproducible() -> None:
+    assert course(3, lambda: WEAK_WEIGHT, 20) == course(3, lambda: WEAK_WEIGHT, 20)
+
+
+def test_what_is_published_adds_up_and_is_detached() -> None:
+    published = Recorder()
+    steps = list(adapt(prepare(0), published, lambda: WEAK_WEIGHT, 3))
+    assert [record["step"] for record in published.logged] == [0, 1, 2]
+    for record, prediction, now in zip(published.logged, published.predicted, steps, strict=True):
+        components, weights = record["components"], record["weights"]
+        total = sum(weights[name] * float(components[name]) for name in components)
+        assert float(record["total"]) == pytest.approx(total)
+        assert record["phase"] == prediction["phase"] == "test"
+        p = prediction["probabilities"]
+        assert not p.requires_grad
+        assert p.shape == (512, 10)
+        assert torch.special.entr(p.mean(0)).sum().item() / math.log(10) == pytest.approx(now.class_entropy, abs=1e-5)
+        accuracy = (p.argmax(-1) == prediction["labels"]).double().mean().item()
+        assert float(record["metrics"]["accuracy"]) == now.accuracy == accuracy
+
+
+def advice(value: float, action: str = "set_weight", component: str | None = "diversity") -> Mapping[str, Any]:
+    return {"run": "r", "advice": {"action": action, "component": component, "value": value}}
+
+
+def test_the_largest_advised_weight_is_kept() -> None:
+    weight = AdvisedWeight(0.1)
+    weight.take([advice(3.0), advice(2.0)])
+    assert weight() == 3.0
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [{"run": "r", "advice": None}, {"run": "r"}, advice(9.0, action="stop"), advice(9.0, component="entropy")],
+)
+def test_other_findings_leave_the_weight_alone(finding: Mapping[str, Any]) -> None:
+    weight = AdvisedWeight(0.1)
+    weight.take([finding])
+    assert weight() == 0.1
+
+
+def test_advice_is_fetched_from_the_service_for_this_run_only() -> None:
+    asked = threading.Event()
+    paths: list[str] = []
+
+    class Service(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths.append(self.path)
+            body = json.dumps({"findings": [advice(2.5), dict(advice(9.0), run="another")]}).encode()
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+            if len(paths) == 2:  # by the second question the first answer was taken
+                asked.set()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Stay quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Service) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        weight = AdvisedWeight(0.1)
+        stop = weight.follow(f"http://127.0.0.1:{server.server_port}/", "r", every=0.01)
+        assert asked.wait(10)
+        stop.set()
+        server.shutdown()
+        thread.join()
+    assert weight() == 2.5
+    assert paths[0] == "/api/findings?run=r"
+
+
+def test_steps_are_given_out_at_the_pace_asked_for() -> None:
+    now = 100.0
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        slept.append(seconds)
+        now += seconds
+
+    steps = [progress(step) for step in range(3)]
+    assert list(paced(iter(steps), per_second=4.0, clock=lambda: now, sleep=sleep)) == steps
+    assert slept == [0.25, 0.25, 0.25]
+
+
+def progress(step: int) -> Progress:
+    return Progress(step, 1.0, 1.0, 0.0, 0.1, 1.0, 0.1, 0.9)
