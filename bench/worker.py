@@ -26,10 +26,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from losswatch.encoding import MSGPACK, encode
-from losswatch.headers import cloud_event
-from losswatch.schema import Steps
-from losswatch.topics import STEPS
 
 from consumers.decode import decode_all
 from consumers.fleet import Fleet
@@ -37,6 +33,10 @@ from consumers.kafka import KafkaBroker
 from consumers.source import Slot, Source
 from consumers.telemetry import Telemetry
 from consumers.worker import Policy, Worker
+from losswatch.encoding import MSGPACK, encode
+from losswatch.headers import cloud_event
+from losswatch.schema import Steps
+from losswatch.topics import STEPS
 from service.broker import EmbeddedBroker
 
 BLOCK: Final = 64
@@ -55,8 +55,17 @@ def records(runs: int, blocks: int) -> Iterator[tuple[int, Steps]]:
         for run in range(runs):
             components = {f"loss_{k}": level * noise.lognormal(0, 0.1, BLOCK) for k in range(COMPONENTS)}
             total = np.sum(list(components.values()), axis=0)
-            yield run % PARTITIONS, Steps(
-                run=f"run-{run}", session="bench", seq=block, time=time.time(), step=step, total=total, components=components
+            yield (
+                run % PARTITIONS,
+                Steps(
+                    run=f"run-{run}",
+                    session="bench",
+                    seq=block,
+                    time=time.time(),
+                    step=step,
+                    total=total,
+                    components=components,
+                ),
             )
 
 
@@ -142,7 +151,15 @@ def measure(runs: int, repeat: int) -> dict[str, list[dict[str, float]]]:
         for what in WHAT:  # each on a broker of its own: its memory is then the same for all
             with EmbeddedBroker() as embedded:
                 size = publish(KafkaBroker(embedded.address), runs, blocks)
-                command = [sys.executable, "-m", "bench.worker", "--consume", what, embedded.address, str(runs * blocks)]
+                command = [
+                    sys.executable,
+                    "-m",
+                    "bench.worker",
+                    "--consume",
+                    what,
+                    embedded.address,
+                    str(runs * blocks),
+                ]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 found = json.loads(done.stdout.splitlines()[-1])
                 out[what].append(found | {"records": runs * blocks, "record_bytes": size / (runs * blocks)})
@@ -185,7 +202,9 @@ def main() -> None:
     for runs in options.runs:
         print(f"{runs:,} runs ...", file=sys.stderr, flush=True)
         measured[runs] = measure(runs, options.repeat)
-    text = f"{_machine()}\n\nCommand: `python -m bench.worker`; medians of {options.repeat} runs.\n\n{table(measured)}\n"
+    text = (
+        f"{_machine()}\n\nCommand: `python -m bench.worker`; medians of {options.repeat} runs.\n\n{table(measured)}\n"
+    )
     print(text)
     if options.write:
         RESULTS.parent.mkdir(exist_ok=True)
@@ -193,8 +212,9 @@ def main() -> None:
 
 
 def _machine() -> str:
-    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
-    return f"Machine: {os.cpu_count()} cores of {model or platform.machine()}, {platform.system()}, Python {platform.python_version()}."
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return f"Machine: {os.cpu_count()} cores of {model}, {platform.system()}, Python {platform.python_version()}."
 
 
 if __name__ == "__main__":
