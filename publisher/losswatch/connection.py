@@ -1,0 +1,99 @@
+"""Keeps a transport connected, with back-off, without ever waiting for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+from losswatch.notices import Notices
+from losswatch.transport import Transport, Unavailable
+
+FIRST_DELAY: Final = 0.25
+LONGEST_DELAY: Final = 5.0
+"""Seconds between attempts. An attempt at a refusing or a silent broker costs milliseconds of CPU."""
+
+QUIET_SECONDS: Final = 60.0
+"""Outages that come closer together than this are mentioned once."""
+
+
+class Connection:
+    """The state of a transport's connection; each attempt runs on a thread of its own."""
+
+    def __init__(self, transport: Transport, topics: Sequence[str], notices: Notices) -> None:
+        self.up = False
+        self.attempts = 0
+        self._transport = transport
+        self._topics = topics
+        self._notices = notices
+        self._delay = FIRST_DELAY
+        self._retry_at = float("-inf")
+        self._attempt: threading.Thread | None = None
+        self._outcome: Unavailable | None = None
+        self._given_up = False
+        self._silent_until = float("-inf")
+
+    def ensure(self, now: float) -> bool:
+        """Whether it is up at monotonic time ``now``; starts an attempt where one is due."""
+        if self.up:
+            return True
+        if self._attempt is not None:
+            if self._attempt.is_alive():
+                return False
+            self._attempt = None
+            if self._outcome is None:
+                self._connected(now)
+                return True
+            self._failed(self._outcome, now)
+        elif now >= self._retry_at:
+            self._begin()
+        return False
+
+    def lost(self, error: Exception, now: float) -> None:
+        """Close it after a failure of a delivery."""
+        self.up = False
+        self._transport.close()
+        self._failed(error, now)
+
+    def confirmed(self) -> None:
+        """Note that the broker took a record, which ends the back-off."""
+        self._delay = FIRST_DELAY
+
+    def hurry(self) -> None:
+        """From now on try without much delay: there is little time left."""
+        self._delay, self._retry_at = FIRST_DELAY, float("-inf")
+
+    def close(self) -> None:
+        """Close it for good; an attempt under way closes what it opens."""
+        self._given_up = True
+        self.up = False
+        if self._attempt is None or not self._attempt.is_alive():
+            self._transport.close()
+
+    def _begin(self) -> None:
+        self.attempts += 1
+        self._outcome = None
+        self._attempt = threading.Thread(target=self._connect, name="losswatch-connect", daemon=True)
+        self._attempt.start()
+
+    def _connect(self) -> None:
+        try:
+            self._transport.connect(self._topics)
+        except Unavailable as error:
+            self._outcome = error
+        except Exception as error:
+            self._outcome = Unavailable(f"{type(error).__name__}: {error}"[:300])
+        if self._given_up:
+            self._transport.close()
+
+    def _connected(self, now: float) -> None:
+        self.up = True
+        if now >= self._silent_until and self._notices.take_back("unavailable"):
+            self._notices.info("publishing to %s again", self._transport.target)
+
+    def _failed(self, error: Exception, now: float) -> None:
+        message = "cannot publish to %s yet (%s). The job goes on; what it reports is kept and sent later"
+        if self._notices.once("unavailable", message, self._transport.target, error):
+            self._silent_until = now + QUIET_SECONDS
+        self._retry_at = now + self._delay
+        self._delay = min(LONGEST_DELAY, 2 * self._delay)

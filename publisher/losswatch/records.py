@@ -1,0 +1,210 @@
+"""Wire records of what the sender took in: built, split or summarised to fit, and encoded."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from pydantic import ValidationError
+
+from losswatch import schema, tensors, topics
+from losswatch.arrays import NOT_REPORTED, Floats
+from losswatch.blocks import GROUPS, Row
+from losswatch.buffer import Kind, Outgoing
+from losswatch.encoding import JSON, MSGPACK, encode
+from losswatch.fields import MAX_SERIES
+from losswatch.headers import cloud_event
+from losswatch.notices import Notices, text_of
+from losswatch.samples import NotABatch, Sampled, prediction_fields, summary_fields
+
+MAX_RECORD_BYTES: Final = 900_000
+"""Longest encoded record: below the megabyte that Kafka brokers take unless told otherwise."""
+NAME_CHARACTERS: Final = 200
+CHECKPOINT_CHARACTERS: Final = 1000
+
+
+class Records:
+    """Makes the records of one session, numbering them. One thread only."""
+
+    def __init__(self, run: str, session: str, dropped: Counter[str], notices: Notices) -> None:
+        self._run = run
+        self._session = session
+        self._dropped = dropped
+        self._notices = notices
+        self._next_seq = 0
+        self._content_type = MSGPACK if importlib.util.find_spec("msgpack") else JSON
+
+    def start(self, declaration: Mapping[str, Any]) -> list[Outgoing]:
+        """``run_start`` for both topics, without the parts of the declaration that are not usable."""
+        fields = {name: value for name, value in declaration.items() if value is not None}
+        if isinstance(labels := fields.get("labels"), Mapping):
+            fields["labels"] = {name: str(value) for name, value in labels.items()}
+        record = self._declared(fields)
+        return self._control(record)
+
+    def end(self, status: str, error: str | None) -> list[Outgoing]:
+        """``run_end`` for both topics."""
+        given = {"status": status} | ({"error": error} if error else {})
+        return self._control(schema.RunEnd.model_validate(self._common() | given))
+
+    def steps(self, rows: Sequence[Row]) -> list[Outgoing]:
+        """The block as one record, or as several where one would be too long."""
+        try:
+            record = schema.Steps.model_validate(self._common() | self._columns(rows))
+            value = encode(record, self._content_type)
+        except Exception as error:  # found row by row, so that one bad row does not cost the block
+            if len(rows) == 1:
+                self._dropped["steps_unusable"] += 1
+                self._complainer("steps")(text_of(error))
+                return []
+        else:
+            if len(value) <= MAX_RECORD_BYTES:
+                return [self._outgoing("steps", topics.STEPS, record, value, len(rows))]
+            if len(rows) == 1:
+                return self._too_large(1, f"step {rows[0][1]} of phase {rows[0][0]}", len(value))
+        half = len(rows) // 2
+        return self.steps(rows[:half]) + self.steps(rows[half:])
+
+    def predictions(self, sampled: Sampled) -> list[Outgoing]:
+        """The batch, or a summary of it where N x C is too large to ship."""
+        complain = self._complainer("predictions")
+        try:
+            fields = prediction_fields(sampled, complain)
+        except NotABatch as error:
+            self._dropped["predictions_unusable"] += 1
+            complain(str(error))
+            return []
+        record = schema.Predictions.model_validate(self._common() | fields)
+        value = encode(record, self._content_type)
+        if len(value) > MAX_RECORD_BYTES and fields["kind"] in ("probabilities", "logits"):
+            record = schema.Predictions.model_validate(self._common() | summary_fields(fields))
+            value = encode(record, self._content_type)
+        if len(value) > MAX_RECORD_BYTES:
+            return self._too_large(1, f"the predictions of step {fields['step']}", len(value))
+        return [self._outgoing("predictions", topics.PREDICTIONS, record, value, 1)]
+
+    def reference(self, features: Any) -> list[Outgoing]:
+        """The reference samples; every k-th of them where all would be too long."""
+        values = tensors.array(features)
+        while True:
+            record = schema.Reference.model_validate({**self._common(), "features": values})
+            value = encode(record, self._content_type)
+            if len(value) <= MAX_RECORD_BYTES:
+                return [self._outgoing("predictions", topics.PREDICTIONS, record, value, 1)]
+            if len(values) == 1:
+                return self._too_large(1, "the reference", len(value))
+            values = values[:: math.ceil(len(value) / MAX_RECORD_BYTES)]
+
+    def _common(self) -> dict[str, Any]:
+        common = {"run": self._run, "session": self._session, "seq": self._next_seq, "time": time.time()}
+        return common | ({"dropped": dict(dropped)} if (dropped := +self._dropped) else {})
+
+    def _control(self, record: schema.Record) -> list[Outgoing]:
+        value = encode(record, self._content_type)
+        if len(value) > MAX_RECORD_BYTES:
+            return self._too_large(1, f"the {record.type} record", len(value))
+        first = self._outgoing("control", topics.STEPS, record, value, 0)
+        return [first, first._replace(topic=topics.PREDICTIONS)]
+
+    def _outgoing(self, kind: Kind, topic: str, record: schema.Record, value: bytes, count: int) -> Outgoing:
+        self._next_seq += 1
+        headers = cloud_event(record, self._content_type)
+        return Outgoing(kind, topic, self._next_seq - 1, value, headers, count)
+
+    def _too_large(self, count: int, what: str, size: int) -> list[Outgoing]:
+        self._dropped["too_large"] += count
+        message = "%s would take %d bytes, more than the %d a record may have: left out"
+        self._notices.once("too_large", message, what, size, MAX_RECORD_BYTES)
+        return []
+
+    def _declared(self, fields: dict[str, Any]) -> schema.RunStart:
+        while True:
+            try:
+                return schema.RunStart.model_validate(self._common() | fields)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                place = [part for part in first["loc"] if part != "[key]"]
+                where = ".".join(map(str, place))
+                message = "start(%s) is not usable: %s. The run is published without it; see docs/hook.md"
+                self._notices.once(f"declaration.{where}", message, where, first["msg"])
+                fields = _without(fields, place)
+
+    def _columns(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """The fields of a `Steps` record. Rows have a usable phase and whole steps."""
+        length, complain = len(rows), self._complainer("steps")
+        step, at = np.empty(length, np.int64), np.empty(length)
+        totals: dict[str, Floats] = {}
+        groups: dict[str, dict[str, Floats]] = {}
+        slices: dict[str, dict[str, Floats]] = {}
+        checkpoints: list[str | None] = [None] * length
+        for i, (_, number, when, total, group, parts, checkpoint) in enumerate(rows):
+            step[i], at[i] = number, when
+            if total is not None:
+                _fill(totals, {"total": total}, i, length, complain)
+            for place, values in zip(GROUPS, group, strict=True):
+                if values:
+                    _fill(groups.setdefault(place, {}), values, i, length, complain)
+            for part, values in (parts or {}).items():
+                if (name := _name(part)) and (name in slices or len(slices) < MAX_SERIES):
+                    _fill(slices.setdefault(name, {}), values, i, length, complain)
+            checkpoints[i] = _checkpoint(checkpoint, complain)
+        fields = {"phase": rows[0][0], "step": step, "at": at, **totals, **{k: v for k, v in groups.items() if v}}
+        if slices:
+            fields["slices"] = slices
+        if any(checkpoints):
+            fields["checkpoint"] = checkpoints
+        return fields
+
+    def _complainer(self, what: str) -> Callable[[str], object]:
+        return lambda reason: self._notices.once(f"unusable {what}", "in %s, %s; said once", what, reason)
+
+
+def _fill(
+    table: dict[str, Floats], values: Mapping[Any, Any], i: int, length: int, complain: Callable[[str], object]
+) -> None:
+    """Write one row's values into their columns; what cannot be read stays "not reported"."""
+    for key, value in values.items():
+        column = table.get(key)
+        if column is None:
+            name = _name(key)
+            if not name or (name not in table and len(table) >= MAX_SERIES):
+                complain("a series is left out: names have 1 to 200 characters, and a record at most 1024 of them")
+                continue
+            column = table.setdefault(name, np.full(length, NOT_REPORTED))
+        if value is None:
+            continue
+        try:
+            column[i] = value if type(value) is float else tensors.number(value)
+        except Exception as error:  # the job's objects may raise anything
+            complain(f"the value of {_name(key)} is not used: {text_of(error)}")
+
+
+def _name(key: Any) -> str | None:
+    """The key as a name of the wire, or None where it is none."""
+    name = text_of(key, NAME_CHARACTERS + 1)
+    return name if 1 <= len(name) <= NAME_CHARACTERS else None
+
+
+def _checkpoint(value: Any, complain: Callable[[str], object]) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str | os.PathLike):
+        return str(value)[:CHECKPOINT_CHARACTERS]
+    complain(f"the checkpoint is {type(value).__name__}, not a path or a name")
+    return None
+
+
+def _without(fields: dict[str, Any], place: Sequence[str | int]) -> dict[str, Any]:
+    """The declaration without the entry at ``place``: the key of a mapping, or else the whole field."""
+    name = place[0]
+    value = fields[str(name)]
+    if isinstance(value, Mapping) and len(place) > 1 and any(str(key) == str(place[1]) for key in value):
+        kept = {key: item for key, item in value.items() if str(key) != str(place[1])}
+        return {**fields, str(name): kept}
+    return {key: item for key, item in fields.items() if key != name}

@@ -1,0 +1,132 @@
+"""Values of the job, captured on its thread and read on the sender's.
+
+No array library is imported here: tensors are told by their methods. What the job may change
+afterwards is copied at the call; what lives on a device is cloned there, in the order of the job's
+own stream, and read by the sender's thread alone, so that the job never waits for the device.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from losswatch.notices import text_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+WHOLE_LIMIT: Final = 2**53
+
+
+class OnDevice:
+    """A clone on a device, and the event after which it may be read."""
+
+    __slots__ = ("_event", "_tensor")
+
+    def __init__(self, tensor: Any) -> None:
+        self._tensor = tensor.detach().clone()
+        torch = sys.modules.get("torch")
+        cuda = torch is not None and self._tensor.device.type == "cuda"
+        self._event = torch.cuda.current_stream(tensor.device).record_event() if torch and cuda else None
+
+    def read(self) -> Any:
+        """The tensor on the CPU; waits for the device."""
+        if self._event is not None:
+            self._event.synchronize()
+        return self._tensor.cpu()
+
+
+class Unusable:
+    """A value that could not be captured, and why."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+def scalar(value: Any) -> Any:
+    """Capture one number on the job's thread: never raises and never waits for a device."""
+    kind = type(value)
+    if value is None or kind is float or kind is int or kind is bool:
+        return value
+    try:
+        module = kind.__module__
+        if module == "numpy":
+            return value.item()
+        if module == "torch" or hasattr(value, "detach"):
+            if module != "torch" and hasattr(value, "full_tensor"):
+                return Unusable("it is a distributed tensor; call full_tensor() on every rank first")
+            return value.item() if value.is_cpu else OnDevice(value)
+        if hasattr(value, "copy_to_host_async"):  # JAX: never changes, and float() of it would wait
+            value.copy_to_host_async()
+            return value
+        if hasattr(value, "item") and hasattr(value, "dtype"):
+            return value.item()
+        if isinstance(value, str | bytes):
+            return Unusable(f"it is {kind.__name__}, not a number")
+        return float(value)
+    except Exception as error:
+        return Unusable(f"{kind.__name__}: {type(error).__name__}: {text_of(error)}")
+
+
+def number(captured: Any) -> float:
+    """The number captured by `scalar`, on the sender's thread. Raises ValueError where there is none."""
+    if isinstance(captured, Unusable):
+        raise ValueError(captured.reason)
+    if isinstance(captured, OnDevice):
+        captured = captured.read().item()
+    return float(captured)
+
+
+def whole(captured: Any) -> int:
+    """The whole number captured by `scalar`. Raises ValueError where there is none that the wire can hold."""
+    value = captured if type(captured) is int else number(captured)
+    if not math.isfinite(value) or value != int(value) or abs(value) >= WHOLE_LIMIT:
+        raise ValueError(f"{value!s:.40} is not a whole number below 2**53")
+    return int(value)
+
+
+def shape(value: Any) -> tuple[int, ...]:
+    """The shape of an array or of (nested) sequences, without reading a value; () for anything else."""
+    if (known := getattr(value, "shape", None)) is not None:
+        return tuple(int(n) for n in known)
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
+        return ()
+    return (len(value), *(shape(value[0]) if len(value) else ()))
+
+
+def copied(value: Any, stride: int = 1) -> Any:
+    """Capture every ``stride``-th row of an array on the job's thread. Raises where it is no array."""
+    if isinstance(value, str | bytes | Mapping):
+        raise ValueError(f"expected an array, found {type(value).__name__}")
+    part = value[::stride] if stride > 1 else value
+    if hasattr(part, "detach"):
+        if hasattr(part, "full_tensor"):
+            raise ValueError("it is a distributed tensor; call full_tensor() on every rank first")
+        return part.detach().clone() if part.is_cpu else OnDevice(part)
+    if hasattr(part, "dtype") and hasattr(part, "copy"):
+        return part.copy()
+    return [copied(row) if _nested(row) else row for row in part]
+
+
+def array(captured: Any) -> npt.NDArray[Any]:
+    """The array captured by `copied`, on the sender's thread. Raises ValueError where there is none."""
+    import numpy as np
+
+    if isinstance(captured, OnDevice):
+        captured = captured.read()
+    if hasattr(captured, "detach"):
+        if getattr(captured, "is_sparse", False):
+            captured = captured.to_dense()
+        captured = captured.float() if captured.is_floating_point() else captured
+        return np.asarray(captured.numpy())
+    if isinstance(captured, list) and any(isinstance(row, OnDevice) or hasattr(row, "detach") for row in captured):
+        captured = [array(row) if _nested(row) or isinstance(row, OnDevice) else row for row in captured]
+    return np.asarray(captured)
+
+
+def _nested(row: Any) -> bool:
+    return hasattr(row, "shape") or (isinstance(row, Sequence) and not isinstance(row, str | bytes))
