@@ -1,0 +1,1 @@
+"""The service: everything that is started, configured or looked at."""

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from consumers.telemetry import Telemetry
+from consumers.view import View
+from service.page import Pages
+from tests.service.sample_view import HOSTILE, NOW, THRESHOLDS, big_view, run, sample_view
+
+
+class Tags(HTMLParser):
+    """Collects the tags, checking that they are closed in order."""
+
+    VOID = frozenset({"meta", "link", "input"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def telemetry(ready: bool = True) -> Telemetry:
+    made = Telemetry()
+    made.ready, made.status = ready, "waiting for Kafka at kafka:9092"
+    return made
+
+
+def fleet(view: View, ready: bool = True, beat: float = 0.5, **query: str | int) -> str:
+    pages = Pages(THRESHOLDS, "kafka:9092", "1.2.3")
+    given = {"search": "", "level": "", "page": 1, "part": False} | query
+    return pages.fleet(view, telemetry(ready), NOW, beat, **given)  # type: ignore[arg-type]  # chosen by each test
+
+
+def run_page(view: View, name: str, part: bool = False) -> str:
+    return Pages(THRESHOLDS, "kafka:9092", "1").run(view, view.runs[name], telemetry(), NOW, 0.5, part=part)
+
+
+@pytest.mark.parametrize("name", list(sample_view().runs))
+def test_a_run_page_is_well_formed_and_escapes_names(name: str) -> None:
+    page = run_page(sample_view(), name)
+    assert [tag.get("src") for tag in Tags(page).all("script")] == ["/static/page.js"]
+    assert "<img" not in page
+
+
+def test_the_list_is_well_formed_and_escapes_names() -> None:
+    tags = Tags(fleet(sample_view()))
+    assert [tag.get("src") for tag in tags.all("script")] == ["/static/page.js"]
+    assert len([tag for tag in tags.all("a") if tag.get("class") == "row"]) == 7
+
+
+def test_a_search_is_escaped() -> None:
+    page = fleet(sample_view(), search='"><script>alert(1)</script>')
+    assert len(Tags(page).all("script")) == 1
+    assert "Nothing matches" in page
+
+
+def test_nothing_comes_from_elsewhere_and_nothing_is_inline() -> None:
+    for page in (fleet(sample_view()), run_page(sample_view(), "ttt-collapse"), fleet(View())):
+        for tag, attributes in Tags(page).tags:
+            assert not any(name.startswith("on") or name == "style" for name in attributes), tag
+            assert not any((attributes.get(name) or "").startswith("http") for name in ("src", "href"))
+
+
+def test_a_collapsing_run_is_told_in_words_with_its_advice() -> None:
+    page = run_page(sample_view(), "ttt-collapse")
+    assert "Class entropy fell below its floor at step 120, confirmed at 124 (and 1 more)" in page
+    assert "Set the weight of diversity to 0.134." in page
+    assert "diversity rises while the total falls, since step 38" in page
+    assert "floor 0.85" in page
+    assert "53.6 %" in page
+
+
+def test_warming_up_does_not_look_healthy() -> None:
+    page = run_page(sample_view(), "resnet/seed=3")
+    assert "Not judged yet: component conflict (train); diversity decline (test)" in page
+    assert 'class="pill warming"' in page
+    assert 'class="pill healthy"' not in page
+
+
+def test_an_empty_fleet_shows_how_to_attach_a_job() -> None:
+    page = fleet(View())
+    assert "run = losswatch.start(run=&#34;my-run&#34;, bootstrap_servers=&#34;kafka:9092&#34;)" in page.replace(
+        '"', "&#34;"
+    )
+
+
+def test_a_service_that_is_not_ready_says_so() -> None:
+    assert "waiting for Kafka at kafka:9092" in fleet(View(), ready=False)
+    assert "waiting for Kafka" not in fleet(View())
+
+
+def test_a_worker_that_stands_still_says_so() -> None:
+    assert "The worker stands still" in fleet(sample_view(), beat=61)
+    assert "The worker stands still" not in fleet(sample_view(), beat=29)
+
+
+def test_the_list_is_filtered_searched_and_paged() -> None:
+    rows = Tags(fleet(sample_view(), level="warming")).all("a")
+    assert [tag["href"] for tag in rows if tag.get("class") == "row"] == ["/runs/resnet%2Fseed%3D3"]
+    many = big_view(120, 1)
+    assert "51 to 100 of 120" in fleet(many, page=2)
+    assert "101 to 120 of 120" in fleet(many, page=99)
+    assert "1 to 11" not in fleet(many, search="run-0000")
+    assert "run-00011" not in fleet(many, search="RUN-0000")
+
+
+def test_a_part_is_the_content_without_the_frame() -> None:
+    for page in (fleet(sample_view(), part=True), run_page(sample_view(), "ttt-healthy", part=True)):
+        assert "<!doctype" not in page
+        assert "<h1>" in page
+        Tags(page)
+
+
+def test_a_finding_that_outlives_its_run_is_still_the_first_thing_told() -> None:
+    view = sample_view()
+    ended = replace(view.runs["ttt-collapse"], status="finished")
+    page = run_page(replace(view, runs={"ttt-collapse": ended}), "ttt-collapse")
+    assert 'class="pill critical"' in page
+
+
+def test_a_link_leads_to_any_run() -> None:
+    hrefs = [tag.get("href") for tag in Tags(fleet(View(runs={HOSTILE: run(HOSTILE)}))).all("a")]
+    assert any(href and href.startswith("/runs/%3C%2Ftitle%3E%3Cscript") for href in hrefs)
