@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from consumers.source import BrokerUnavailable, Change, CommitRefused, Headers, Message, Slot
-from losswatch.topics import TOPICS
+from losswatch.topics import ALIKE, TOPICS
 
 Call = Literal["create_topics", "source", "poll", "commit", "committed", "beginning", "flush", "read"]
 
@@ -78,6 +78,7 @@ class MemoryBroker:
         """Create the missing topics; the names of those it made."""
         with self._changed, self._call("create_topics"):
             missing = [topic.name for topic in TOPICS if not self.partitions(topic.name)]
+            partitions = max(map(self.partitions, ALIKE)) or partitions
             for name in missing:
                 self.create_topic(name, partitions)
             return missing

@@ -34,6 +34,7 @@ class Message(Protocol):
     @property
     def timestamp(self) -> int:
         """Unix milliseconds."""
+
     @property
     def key(self) -> bytes | None: ...
     @property
@@ -110,7 +111,11 @@ class Broker(Protocol):
     """A place that has topics."""
 
     def create_topics(self, partitions: int) -> list[str]:
-        """Create the missing ones of `losswatch.topics.TOPICS`; the names of those it made."""
+        """Create the missing ones of `losswatch.topics.TOPICS`; the names of those it made.
+
+        Where some exist already (a job came first, and the broker made them for it), the others get
+        as many partitions as those have.
+        """
 
     def partitions(self, topic: str) -> int:
         """How many partitions the topic has; 0 where it does not exist."""

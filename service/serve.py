@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from consumers.source import Broker, BrokerUnavailable
 from consumers.telemetry import CounterName, Telemetry
 from consumers.view import View
-from losswatch import topics
+from losswatch.topics import ALIKE, STEPS
 from service.http import Web
 from service.metrics import STATES, Exposition
 from service.page import Pages
@@ -24,10 +24,10 @@ from service.settings import Settings
 
 RETRY_SECONDS: Final = 1.0
 """Pause between two attempts to reach the broker."""
+EMBEDDED_SESSION: Final = 3.0
+"""Session timeout with the embedded broker, which takes half of it for every join; nobody else joins there."""
 REMIND_SECONDS: Final = 30.0
 """How often the log says that the broker is still away."""
-TOGETHER: Final = (topics.STEPS, topics.PREDICTIONS, topics.FINDINGS, topics.STATE)
-"""Topics in which a run has the same partition number."""
 
 log: Final = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def prepare_topics(broker: Broker, address: str, partitions: int, telemetry: Tel
         telemetry.heartbeat = time.monotonic()
         try:
             made = broker.create_topics(partitions)
-            counts = {topic: broker.partitions(topic) for topic in TOGETHER}
+            counts = {topic: broker.partitions(topic) for topic in ALIKE}
         except BrokerUnavailable as error:
             telemetry.status = f"waiting for Kafka at {address}"
             telemetry.count("broker_errors")
@@ -111,7 +111,7 @@ def prepare_topics(broker: Broker, address: str, partitions: int, telemetry: Tel
         except RuntimeError as error:
             raise CannotServe(str(error)) from error
         if made:
-            log.info("created topics %s with %d partitions each", ", ".join(made), partitions)
+            log.info("created topics %s with %d partitions", ", ".join(made), counts[STEPS])
         if len(set(counts.values())) > 1:
             found = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
             raise CannotServe(
@@ -172,7 +172,10 @@ def _broker(settings: Settings) -> Iterator[tuple[Broker, str]]:
         if settings.bootstrap_servers is None:
             raise CannotServe(NO_BROKER)
         address = settings.bootstrap_servers
-        yield KafkaBroker(address, security=settings.kafka_arguments()), address
+        broker = KafkaBroker(
+            address, security=settings.kafka_arguments(), session_timeout=settings.session_seconds
+        )
+        yield broker, address
         return
 
     def create_topics() -> None:
@@ -184,7 +187,7 @@ def _broker(settings: Settings) -> Iterator[tuple[Broker, str]]:
             stack.enter_context(embedded)
         except RuntimeError as error:
             raise CannotServe(str(error)) from error
-        yield KafkaBroker(embedded.address), embedded.address
+        yield KafkaBroker(embedded.address, session_timeout=EMBEDDED_SESSION), embedded.address
 
 
 NO_BROKER: Final = """Which Kafka? Either name one:

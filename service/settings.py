@@ -52,6 +52,11 @@ class Settings(BaseSettings):
     group: str = Field(
         "losswatch", min_length=1, description="Consumer group. Services of one group share the runs among them."
     )
+    session_seconds: Seconds = Field(
+        10.0,
+        description="A service that is dead or cut off for this many seconds loses its runs to the others of its group. "
+        "Apache Kafka allows 6 or more.",
+    )
     partitions: Count = Field(
         12,
         description="Partitions of each topic when it is created; also the largest useful number of services. "

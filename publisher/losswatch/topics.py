@@ -27,6 +27,10 @@ class Topic:
     """The ``type`` of the records of `losswatch.schema` in it."""
 
 
+LARGEST: Final = ("max.message.bytes", str(16 * 1024 * 1024))
+"""Snapshots, and letters of any size, do not fit into the megabyte that Kafka allows by default."""
+
+
 def _kept(hours: int) -> tuple[tuple[str, str], ...]:
     return (("cleanup.policy", "delete"), ("retention.ms", str(hours * HOUR)))
 
@@ -40,8 +44,9 @@ TOPICS: Final = (
         ("run_start", "predictions", "reference", "run_end"),
     ),
     Topic(FINDINGS, "findings, one record per change of state", _kept(30 * 24), ("finding",)),
-    Topic(STATE, "snapshots of runs, and one marker per partition", (("cleanup.policy", "compact"),)),
-    Topic(DLQ, "records that could not be used, with the reason", _kept(7 * 24)),
+    Topic(STATE, "snapshots of runs, and one marker per partition", (("cleanup.policy", "compact"), LARGEST)),
+    Topic(DLQ, "records that could not be used, with the reason", (*_kept(7 * 24), LARGEST)),
 )
-"""All topics. Steps, predictions, findings and state share one partition count, so that a run has
-the same partition number in each."""
+"""All topics."""
+ALIKE: Final = (STEPS, PREDICTIONS, FINDINGS, STATE)
+"""Topics that have equally many partitions, so that a run has the same partition number in each."""

@@ -70,6 +70,7 @@ def test_waiting_for_the_broker_can_be_stopped() -> None:
 def test_topics_that_do_not_fit_each_other_are_refused() -> None:
     broker = MemoryBroker()
     broker.create_topic(topics.STEPS, 3)
+    broker.create_topic(topics.PREDICTIONS, 4)
     with pytest.raises(CannotServe, match=r"losswatch\.steps has 3, losswatch\.predictions has 4"):
         prepare_topics(broker, "memory", 4, Telemetry(), threading.Event())
 
