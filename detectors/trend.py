@@ -3,17 +3,28 @@
 Two exponential averages, bias-corrected like Adam's moments (Kingma and Ba 2015, section 3), and the
 series' noise from its successive differences (von Neumann 1941: half the mean squared difference
 estimates the variance and is blind to slow trends).
+
+Losses remember: a value above the trend is followed by another one. Means of such values wander further than
+means of independent ones. The autocorrelation is estimated from differences too, which a trend does not disturb:
+for noise with lag-1 correlation rho (AR(1)) the variances of the differences over one and over two values are
+``2 s^2 (1 - rho)`` and ``2 s^2 (1 - rho^2)``; their ratio is ``1 + rho``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from detectors.cell import State
 from detectors.recurrence import bounded, decay_of, discounted_sum, held, last, previous, resolution
+
+
+SUMS: Final = ("fast", "fast_weight", "slow", "slow_weight", "drift", "square", "square_weight", "wide", "wide_weight")
+MOST_CORRELATED: Final = 0.9
+"""Correlation beyond which the estimate, made of some hundred values, says too little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +34,9 @@ class Movement:
     recent: Tensor
     past: Tensor
     noise: Tensor
-    """Standard deviation of one value around the trend."""
+    """Standard deviation of one value around the trend, if values are independent."""
+    wander: Tensor
+    """How much further means wander because values are not: 1 if they are."""
     count: Tensor
     """How many values were seen."""
 
@@ -41,8 +54,7 @@ class Trend:
 
     def init(self, shape: tuple[int, ...], like: Tensor) -> State:
         """Fresh state, every tensor of ``shape``."""
-        names = ("fast", "fast_weight", "slow", "slow_weight", "square", "square_weight", "newest", "count")
-        return {name: like.new_zeros(shape) for name in names}
+        return {name: like.new_zeros(shape) for name in (*SUMS, "newest", "difference", "count")}
 
     def update(self, state: State, x: Tensor, valid: Tensor, steps: Tensor) -> tuple[State, Movement]:
         """Take T values: ``x`` and ``valid`` (R, ..., T); ``steps`` (R) is how many are not padding."""
@@ -51,25 +63,33 @@ class Trend:
         ones = valid.to(x.dtype)
         count = state["count"][..., None] + ones.cumsum(-1)
         before = previous(held(value, valid, state["newest"]), state["newest"])
-        difference = torch.where(valid & (count > 1), value - before, 0.0)
-        sums = {
-            "fast": discounted_sum(state["fast"], value, decay_of(self.fast)),
-            "fast_weight": discounted_sum(state["fast_weight"], ones, decay_of(self.fast)),
-            "slow": discounted_sum(state["slow"], value, decay_of(self.slow)),
-            "slow_weight": discounted_sum(state["slow_weight"], ones, decay_of(self.slow)),
-            "square": discounted_sum(state["square"], difference**2, decay_of(self.slow)),
-            "square_weight": discounted_sum(state["square_weight"], ones * (count > 1), decay_of(self.slow)),
+        second, third = valid & (count > 1), valid & (count > 2)
+        difference = torch.where(second, value - before, 0.0)
+        before_that = previous(held(difference, second, state["difference"]), state["difference"])
+        terms = {
+            "fast": (value, self.fast),
+            "fast_weight": (ones, self.fast),
+            "slow": (value, self.slow),
+            "slow_weight": (ones, self.slow),
+            "drift": (difference, self.slow),
+            "square": (difference**2, self.slow),
+            "square_weight": (second.to(x.dtype), self.slow),
+            "wide": (torch.where(third, difference + before_that, 0.0) ** 2, self.slow),
+            "wide_weight": (third.to(x.dtype), self.slow),
         }
+        sums = {name: discounted_sum(state[name], term, decay_of(tau)) for name, (term, tau) in terms.items()}
         past = sums["slow"] / sums["slow_weight"]
         noise = (0.5 * sums["square"] / sums["square_weight"]).sqrt()
         movement = Movement(
             recent=sums["fast"] / sums["fast_weight"],
             past=past,
             noise=torch.maximum(noise, resolution(past)),
+            wander=_wander(sums),
             count=count,
         )
         end = {name: last(values, steps, state[name]) for name, values in sums.items()}
         end["newest"] = last(held(value, valid, state["newest"]), steps, state["newest"])
+        end["difference"] = last(held(difference, second, state["difference"]), steps, state["difference"])
         end["count"] = last(count, steps, state["count"])
         return end, movement
 
@@ -85,4 +105,17 @@ class Trend:
 
     def significance(self, movement: Movement) -> Tensor:
         """``recent - past`` in standard deviations of what noise alone would make of it."""
-        return (movement.recent - movement.past) / (movement.noise * self.spread())
+        return (movement.recent - movement.past) / (movement.noise * movement.wander * self.spread())
+
+
+def _wander(sums: State) -> Tensor:
+    """Standard deviation of a long mean of AR(1) noise over what `Movement.noise` makes of it.
+
+    The difference-based noise is too small by ``sqrt(1 - rho)``, and a mean of correlated values wanders
+    ``sqrt((1 + rho) / (1 - rho))`` further.
+    """
+    drift = sums["drift"] / sums["square_weight"]
+    single = sums["square"] / sums["square_weight"] - drift**2
+    double = sums["wide"] / sums["wide_weight"] - 4 * drift**2
+    rho = (double / single - 1).nan_to_num(0.0).clamp(0.0, MOST_CORRELATED)
+    return (1 + rho).sqrt() / (1 - rho)

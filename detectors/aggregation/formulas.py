@@ -32,7 +32,7 @@ def declared_weights(form: str, weights: Mapping[str, float], scale: float, name
 def kendall_weights(log_var: Floats, variant: str, scale: float) -> Floats:
     """The weight of each step's loss under uncertainty weighting, from s = log sigma^2 (T).
 
-    >>> kendall_weights(np.array([1.4]), "half", 1.0) * 45.0  # case B prints 6.26 from an s of more digits
+    >>> kendall_weights(np.array([1.4]), "half", 1.0) * 45.0  # plus s / 2: the 6.25 that case B rounds to 6.26
     array([5.54843169])
     """
     return scale * KENDALL_FACTOR[variant] * np.exp(-log_var)

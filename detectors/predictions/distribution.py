@@ -64,8 +64,9 @@ class Distribution:
         samples = torch.bincount(group, minlength=groups).to(p.dtype)
         mean = p.new_zeros(groups, p.shape[1]).index_add_(0, group, p) / samples[:, None]  # (G, C)
         certain = p.new_zeros(groups).index_add_(0, group, entropy(p)) / samples
-        pair = (group * p.shape[1] + p.argmax(1)).unique()  # one per class that a group predicts
-        unique = torch.bincount(pair // p.shape[1], minlength=groups).to(p.dtype)
+        seen = torch.zeros(groups, p.shape[1], dtype=torch.bool, device=p.device)
+        seen[group, p.argmax(1)] = True  # (G, C) the classes that a group predicts
+        unique = seen.sum(1).to(p.dtype)
         return cls(samples, entropy(mean), certain, mean.max(1).values, unique)
 
     @classmethod

@@ -21,7 +21,6 @@ from detectors.recurrence import decay_of, discounted_sum, last, packed, previou
 FLOOR = Threshold("class_entropy_floor", 0.85, "Class entropy (0 to 1) below which predictions count as collapsed.")
 HORIZON = Threshold("class_entropy_horizon_steps", 200.0, "Warn when the floor is forecast to be crossed this soon.")
 TARGET = Threshold("class_entropy_target", 0.85, "Class entropy below which a larger diversity weight is advised.")
-BASE = Threshold("diversity_weight_base", 0.1, "Diversity weight advised at the target, if none was declared.")
 GAIN = Threshold("diversity_weight_gain", 0.5, "How much weight is advised per unit of missing class entropy.")
 
 
@@ -44,15 +43,18 @@ def _advise(facts: Facts) -> Advice | None:
     term, now = _diversity_term(facts), facts.readings["class_entropy_ratio"]
     if term is None:
         return Advice("stop")
-    base = facts.weights.get(term, facts.thresholds[BASE.name])
-    gain, target = facts.thresholds[GAIN.name], facts.thresholds[TARGET.name]
-    return Advice("set_weight", term, adaptive_weight(now, base, gain, target))
+    base, target = facts.weights[term], facts.thresholds[TARGET.name]
+    weight = adaptive_weight(now, base, facts.thresholds[GAIN.name], target)
+    return Advice("set_weight", term, weight) if weight > base else None
 
 
 def _describe_collapse(facts: Facts) -> str:
     now, floor = facts.readings["class_entropy_ratio"], facts.thresholds[FLOOR.name]
     if facts.state == "resolved":
-        return f"Class entropy of the {facts.phase} predictions is back above its floor ({now:.2f}, floor {floor:.2f})."
+        return (
+            f"Class entropy of the {facts.phase} predictions is no longer clearly below its floor "
+            f"({now:.2f}, floor {floor:.2f})."
+        )
     top = facts.readings["max_class_probability_ratio"]
     return (
         f"Class entropy of the {facts.phase} predictions fell to {now:.2f} (floor {floor:.2f}) at step {facts.began}; "
@@ -114,7 +116,7 @@ class Diversity:
     warm_up: int = 16
     name: str = "diversity"
     stream: Stream = "predictions"
-    thresholds: tuple[Threshold, ...] = (FLOOR, HORIZON, TARGET, BASE, GAIN)
+    thresholds: tuple[Threshold, ...] = (FLOOR, HORIZON, TARGET, GAIN)
     kinds: tuple[Kind, ...] = (DECLINE, COLLAPSE)
     readings: tuple[Reading, ...] = (
         Reading("class_entropy_ratio", "Entropy of the mean predicted distribution by log C (0 one class, 1 uniform)."),

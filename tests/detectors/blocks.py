@@ -1,0 +1,169 @@
+"""Made-up blocks of every stream, and what can be done to a block. Letters: R rows, K slots, T steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from detectors.cell import Block, Cell, Output, State, Stream
+
+SLOTS: Final = 3
+F64: Final = torch.zeros((), dtype=torch.float64)
+F32: Final = torch.zeros((), dtype=torch.float32)
+
+Floats = npt.NDArray[np.float64]
+
+
+def series(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
+    """Noise around a level, row by row another one."""
+    level = rng.uniform(0.5, 5.0, (rows, 1))
+    return {"value": level + 0.1 * rng.standard_normal((rows, steps))}
+
+
+def objective(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
+    """A falling total of components some of which rise."""
+    t = np.arange(steps)
+    pace = rng.uniform(-0.03, 0.01, (rows, SLOTS, 1))
+    noise = 1 + 0.03 * rng.standard_normal((rows, SLOTS, steps))
+    component = rng.uniform(0.2, 1.0, (rows, SLOTS, 1)) * np.exp(np.clip(pace * t, -8, 4)) * noise
+    component[:, 0] += 20 * np.exp(-t / 40)
+    weight = np.broadcast_to(rng.uniform(0.5, 2.0, (rows, SLOTS, 1)), component.shape).copy()
+    return {"total": (weight * component).sum(1), "component": component, "weight": weight}
+
+
+def predictions(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
+    """Class entropy on its way down, at another pace in every row."""
+    t, shape = np.arange(steps), (rows, steps)
+    pace = rng.uniform(0.0, 0.004, (rows, 1))
+    entropy = np.clip(0.97 - pace * t + 0.01 * rng.standard_normal(shape), 0.0, 1.0)
+    return {
+        "class_entropy": entropy,
+        "sample_entropy": 0.5 * entropy,
+        "max_class_probability": 1.1 - entropy,
+        "unique_classes": np.full(shape, 7.0),
+        "samples": rng.integers(200, 600, shape).astype(np.float64),
+        "classes": np.full(shape, 10.0),
+    }
+
+
+VALUES: Final[Mapping[Stream, Callable[[np.random.Generator, int, int], dict[str, Floats]]]] = {
+    "series": series,
+    "objective": objective,
+    "predictions": predictions,
+}
+"""The generator of each stream. A new stream needs one here."""
+SPOILABLE: Final[Mapping[Stream, tuple[str, ...]]] = {
+    "series": ("value",),
+    "objective": ("total", "component"),
+    "predictions": ("class_entropy", "sample_entropy", "max_class_probability"),
+}
+"""What the job may well report as NaN or infinite."""
+
+
+def make(
+    stream: Stream,
+    *,
+    seed: int = 0,
+    rows: int = 4,
+    steps: int = 60,
+    spoiled: float = 0.0,
+    ragged: bool = False,
+    like: Tensor = F64,
+    first_step: int = 0,
+) -> Block:
+    """A block; ``spoiled`` of its values are NaN or infinite, rows of a ``ragged`` one differ in length."""
+    rng = np.random.default_rng(seed)
+    arrays = VALUES[stream](rng, rows, steps)
+    for name in SPOILABLE[stream]:
+        places = rng.random(arrays[name].shape) < spoiled
+        arrays[name][places] = rng.choice([np.nan, np.inf, -np.inf], places.sum())
+    lengths = rng.integers(0, steps + 1, rows) if ragged else np.full(rows, steps)
+    mask = torch.from_numpy(np.arange(steps) < lengths[:, None])
+    step = first_step + torch.from_numpy(np.cumsum(rng.integers(1, 4, (rows, steps)), axis=1))
+    values = {name: torch.from_numpy(array).to(like.dtype) for name, array in arrays.items()}
+    return Block(step, mask, values, reported_of(stream, rng, values) if stream == "objective" else {})
+
+
+def reported_of(stream: Stream, rng: np.random.Generator, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Most of it is reported; what is not becomes NaN in ``values``, as on the wire."""
+    found = {}
+    for name in SPOILABLE[stream]:
+        given = torch.from_numpy(rng.random(tuple(values[name].shape)) < 0.95)
+        values[name][~given] = torch.nan
+        found[name] = given
+    return found
+
+
+def mapped(block: Block, change: Callable[[Tensor], Tensor]) -> Block:
+    """Every tensor of the block, changed."""
+    return Block(
+        change(block.step),
+        change(block.mask),
+        {name: change(value) for name, value in block.values.items()},
+        {name: change(value) for name, value in block.reported.items()},
+    )
+
+
+def part(block: Block, start: int, stop: int) -> Block:
+    """The steps from ``start`` to before ``stop``."""
+    return mapped(block, lambda x: x[..., start:stop])
+
+
+def row(block: Block, r: int) -> Block:
+    """One row alone, without its padding."""
+    length = int(block.mask[r].sum())
+    return mapped(block, lambda x: x[r : r + 1, ..., :length])
+
+
+def refilled(block: Block, junk: float) -> Block:
+    """The same block with other content in its padding."""
+
+    def fill(x: Tensor) -> Tensor:
+        mask = block.mask if x.dim() == block.mask.dim() else block.mask[:, None]
+        if x.dtype == torch.bool:
+            return torch.where(mask, x, ~x)
+        return torch.where(mask, x, torch.full_like(x, junk if x.is_floating_point() else 7))
+
+    return Block(
+        fill(block.step),
+        block.mask,
+        {name: fill(value) for name, value in block.values.items()},
+        {name: fill(value) for name, value in block.reported.items()},
+    )
+
+
+def defaults(cell: Cell, rows: int, like: Tensor = F64) -> dict[str, Tensor]:
+    """The default thresholds of every row."""
+    return {t.name: like.new_full((rows,), t.default) for t in cell.thresholds}
+
+
+def fresh(cell: Cell, block: Block, like: Tensor = F64) -> State:
+    """The state of as many fresh rows as the block has."""
+    return cell.init(block.mask.shape[0], SLOTS, like)
+
+
+def run(cell: Cell, state: State, blocks: Sequence[Block] | Iterator[Block], like: Tensor = F64) -> Output:
+    """Several blocks in a row: the last state, readings and verdicts of all steps."""
+    outputs = []
+    for block in blocks:
+        outputs.append(cell.update(state, block, defaults(cell, block.mask.shape[0], like)))
+        state = outputs[-1].state
+    return Output(
+        state,
+        {name: torch.cat([o.readings[name] for o in outputs], -1) for name in outputs[0].readings},
+        {name: torch.cat([o.verdicts[name] for o in outputs], -1) for name in outputs[0].verdicts},
+    )
+
+
+def cuts_of(block: Block, cuts: Sequence[int]) -> Iterator[Block]:
+    """The block cut before each of the given steps."""
+    steps = block.mask.shape[1]
+    edges = [0, *sorted({cut % steps for cut in cuts} - {0}), steps]
+    for start, stop in pairwise(edges):
+        yield part(block, start, stop)

@@ -1,0 +1,123 @@
+"""A component that rises against a falling total."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from detectors.cell import UNKNOWN, Block, Facts
+from detectors.components.conflict import CONFLICT, Conflict
+from tests.detectors.blocks import F64, run
+from tests.detectors.lifecycles import statuses
+
+Floats = npt.NDArray[np.float64]
+
+
+def objective(component: Floats, weights: tuple[float, ...]) -> Block:
+    """Components (R, K, T) and the total they add up to."""
+    value = torch.from_numpy(component)
+    weight = torch.tensor(weights, dtype=torch.float64)[None, :, None].expand_as(value)
+    mask = torch.ones(value.shape[0], value.shape[2], dtype=torch.bool)
+    return Block(
+        torch.arange(value.shape[2]).expand(mask.shape),
+        mask,
+        {"total": (value * weight).sum(1), "component": value, "weight": weight},
+        {"total": mask, "component": torch.ones_like(value, dtype=torch.bool)},
+    )
+
+
+def three(first: Floats, second: Floats, third: Floats | None = None) -> Floats:
+    """One row of three components, as many as the made-up fleet has slots."""
+    return np.stack([first, second, np.zeros_like(first) if third is None else third])[None]
+
+
+def case_a(noise: float = 0.0) -> Block:
+    """150 steps between the published numbers of step 0 and step 149."""
+    rng = np.random.default_rng(0)
+    factor = 1 + noise * rng.standard_normal((2, 150))
+    components = three(np.linspace(0.3085, 0.0105, 150) * factor[0], np.linspace(0.0416, 0.1212, 150) * factor[1])
+    return objective(components, (1.0, 0.1, 1.0))
+
+
+def noise_of(name: str, shape: tuple[int, ...]) -> Floats:
+    """Noise of unit variance."""
+    rng = np.random.default_rng(0)
+    if name == "white":
+        return rng.standard_normal(shape)
+    if name == "t3":
+        return rng.standard_t(3.0, shape) / math.sqrt(3.0)
+    rho = float(name.removeprefix("ar"))
+    x = rng.standard_normal(shape)
+    for t in range(1, shape[-1]):
+        x[..., t] = rho * x[..., t - 1] + math.sqrt(1 - rho**2) * x[..., t]
+    return x
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_case_a_fires_for_the_diversity_term_and_for_no_other(noise: float) -> None:
+    entropy, diversity, unused = statuses(Conflict(), case_a(noise))["component_conflict"]
+    assert "firing" in diversity[:100]
+    assert diversity[-1] == "firing"
+    assert set(entropy) | set(unused) == {"idle"}
+
+
+@pytest.mark.parametrize(
+    ("noise", "level"), [(noise, level) for noise in ("white", "t3", "ar0.5", "ar0.9") for level in (0.05, 0.3)]
+)
+def test_healthy_decaying_runs_stay_silent(noise: str, level: float) -> None:
+    decay = 0.2 + np.exp(-np.arange(2000) / 300)
+    components = np.array([1.0, 0.3, 0.1])[:, None] * decay * (1 + level * noise_of(noise, (200, 3, 2000)))
+    found = statuses(Conflict(), objective(components, (1.0, 1.0, 1.0)))["component_conflict"]
+    assert not any("firing" in slot for slot in found)
+
+
+def test_a_rise_with_a_rising_total_is_no_conflict() -> None:
+    rise = np.linspace(1.0, 3.0, 150)
+    found = statuses(Conflict(), objective(three(rise, rise), (1.0, 1.0, 1.0)))["component_conflict"]
+    assert not any("firing" in slot for slot in found)
+
+
+def test_a_component_whose_share_does_not_matter_is_no_conflict() -> None:
+    components = three(np.linspace(1.0, 0.5, 150), np.linspace(0.01, 0.03, 150))
+    silent = statuses(Conflict(), objective(components, (1.0, 0.1, 1.0)))["component_conflict"]
+    firing = statuses(Conflict(), objective(components, (1.0, 2.0, 1.0)))["component_conflict"]
+    assert "firing" not in silent[1]
+    assert "firing" in firing[1]
+
+
+def test_constant_series_are_no_conflict_whatever_rounding_makes_of_them() -> None:
+    constant = np.full(500, 1 / 3)
+    found = statuses(Conflict(), objective(three(constant, 0.1 * constant, 1e-9 * constant), (1.0, 1.0, 1.0)))
+    assert {status for slot in found["component_conflict"] for status in slot} == {"idle"}
+
+
+def test_the_first_steps_are_unknown() -> None:
+    block = case_a()
+    verdict = run(Conflict(), Conflict().init(1, 3, F64), [block]).verdicts["component_conflict"]
+    assert (verdict[..., :23] == UNKNOWN).all()
+    assert (verdict[0, 1, 23:] != UNKNOWN).all()
+
+
+def test_it_is_unknown_while_the_component_is_not_reported() -> None:
+    block = case_a()
+    block.values["component"][0, 1, 100:110] = torch.nan
+    block.reported["component"][0, 1, 100:110] = False
+    verdict = run(Conflict(), Conflict().init(1, 3, F64), [block]).verdicts["component_conflict"][0, 1]
+    assert (verdict[100:110] == UNKNOWN).all()
+    assert (verdict[110:] != UNKNOWN).all()
+
+
+def test_the_message_has_the_numbers_and_the_component() -> None:
+    readings = {
+        "component_change_ratio": 1.91,
+        "total_change_ratio": -0.93,
+        "component_share_ratio": 0.536,
+        "component_contribution": 0.0121,
+    }
+    facts = Facts("test", "diversity", "firing", 42, 46, readings, {}, {})
+    text = CONFLICT.describe(facts)
+    assert all(part in text for part in ("test", "diversity", "93%", "191%", "54%", "42"))

@@ -1,0 +1,181 @@
+"""Collapse and decline of class entropy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from detectors.cell import BAD, GOOD, UNKNOWN, Block, Facts
+from detectors.predictions.distribution import entropy
+from detectors.predictions.diversity import (
+    COLLAPSE,
+    DECLINE,
+    FLOOR,
+    GAIN,
+    HORIZON,
+    TARGET,
+    Diversity,
+    adaptive_weight,
+)
+from tests.detectors.blocks import cuts_of, fresh, run
+from tests.detectors.lifecycles import statuses
+
+Floats = npt.NDArray[np.float64]
+THRESHOLDS = {t.name: t.default for t in (FLOOR, HORIZON, TARGET, GAIN)}
+
+
+def stream(class_entropy: Floats, samples: int = 512, classes: int = 10, every: int = 1) -> Block:
+    """Records of the given class entropy (R, T), one every so many steps."""
+    values = torch.from_numpy(class_entropy)
+    ones = torch.ones_like(values)
+    return Block(
+        (torch.arange(values.shape[1]) * every).expand(values.shape),
+        ones.bool(),
+        {
+            "class_entropy": values,
+            "sample_entropy": values / 2,
+            "max_class_probability": 1 - values / 2,
+            "unique_classes": ones * classes,
+            "samples": ones * samples,
+            "classes": ones * classes,
+        },
+    )
+
+
+def first_firing(block: Block, name: str) -> int | None:
+    """The record at which the only row's finding of a kind fires."""
+    return next((t for t, status in enumerate(statuses(Diversity(), block)[name][0]) if status == "firing"), None)
+
+
+def test_collapse_fires_at_the_fifth_record_below_the_floor() -> None:
+    falling = np.linspace(0.97, 0.55, 200)[None]
+    below = int((falling[0] + 0.0038 < 0.85).argmax())
+    assert first_firing(stream(falling), "diversity_collapse") == below + 4
+
+
+def test_case_a_is_no_collapse_yet_and_is_one_at_a_floor_above_it() -> None:
+    p = torch.linspace(0.6112, 0.6895, 150, dtype=torch.float64)
+    block = stream(entropy(torch.stack([p, 1 - p], -1)).numpy()[None], classes=2)
+    assert first_firing(block, "diversity_collapse") is None
+    state = fresh(Diversity(), block)
+    raised = {
+        name: torch.full((1,), value, dtype=torch.float64) for name, value in (THRESHOLDS | {FLOOR.name: 0.92}).items()
+    }
+    assert (Diversity().update(state, block, raised).verdicts["diversity_collapse"][0, -5:] == BAD).all()
+
+
+def test_case_a_is_forecast_to_collapse() -> None:
+    p = torch.linspace(0.6112, 0.6895, 150, dtype=torch.float64)
+    block = stream(entropy(torch.stack([p, 1 - p], -1)).numpy()[None], classes=2)
+    output = run(Diversity(), fresh(Diversity(), block), [block])
+    assert first_firing(block, "diversity_decline") is not None
+    assert 0 < output.readings["class_entropy_steps_to_floor"][0, -1].item() < 100
+
+
+@pytest.mark.parametrize("every", [1, 5])
+def test_the_forecast_of_a_straight_line_is_exact_and_comes_before_the_collapse(every: int) -> None:
+    slope = 0.001
+    noise = 0.0005 * np.random.default_rng(0).standard_normal((1, 200))
+    block = stream(0.97 - slope * np.arange(200)[None] + noise, every=every)
+    left = run(Diversity(), fresh(Diversity(), block), [block]).readings["class_entropy_steps_to_floor"]
+    at = 60
+    want = (0.97 - slope * at + 0.0038 - 0.85) / slope * every
+    assert left[0, at].item() == pytest.approx(want, rel=0.1)
+    decline, collapse = (first_firing(block, name) for name in ("diversity_decline", "diversity_collapse"))
+    assert decline is not None
+    assert collapse is not None
+    assert decline < collapse - 50 / every
+
+
+def test_a_constant_class_entropy_does_not_decline_wherever_it_is() -> None:
+    for level in (1 / 3, 0.86, 0.97, 1.0):
+        assert first_firing(stream(np.full((1, 500), level)), "diversity_decline") is None
+
+
+@pytest.mark.parametrize(
+    ("samples", "classes"), [(1, 2), (2, 2), (4, 2), (8, 2), (16, 2), (1, 10), (8, 10), (64, 10), (8, 100), (64, 1000)]
+)
+def test_a_uniform_predictor_never_looks_collapsed_however_few_its_samples(samples: int, classes: int) -> None:
+    rng = np.random.default_rng(0)
+    counts = rng.multinomial(samples, np.full(classes, 1 / classes), size=(200 if classes < 1000 else 10, 2000))
+    block = stream(entropy(torch.from_numpy(counts / samples)).numpy(), samples, classes)
+    found = statuses(Diversity(), block)
+    assert not any("firing" in row for row in found["diversity_collapse"])
+    assert sum("firing" in row for row in found["diversity_decline"]) <= 4
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(0.95, 0.005), (0.95, 0.02), (0.97, 0.01)])
+def test_white_noise_above_the_floor_hardly_ever_declines(mean: float, deviation: float) -> None:
+    noise = np.random.default_rng(0).standard_normal((200, 2000))
+    found = statuses(Diversity(), stream(np.clip(mean + deviation * noise, 0, 1)))
+    assert sum("firing" in row for row in found["diversity_decline"]) <= 2
+    assert not any("firing" in row for row in found["diversity_collapse"])
+
+
+def test_a_record_of_too_few_samples_is_unknown_and_one_of_enough_can_be_bad() -> None:
+    collapsed = np.zeros((1, 30))
+    for samples, verdict in ((1, UNKNOWN), (4, UNKNOWN), (8, BAD), (512, BAD)):
+        block = stream(collapsed, samples, classes=2)
+        found = run(Diversity(), fresh(Diversity(), block), [block]).verdicts["diversity_collapse"]
+        assert (found == verdict).all()
+
+
+def test_a_class_entropy_that_is_not_finite_is_unknown_and_forgotten() -> None:
+    values = np.full((1, 60), 0.95)
+    values[0, 30] = math.nan
+    block = stream(values)
+    output = run(Diversity(), fresh(Diversity(), block), [block])
+    for verdict in output.verdicts.values():
+        assert verdict[0, 30] == UNKNOWN
+        assert (verdict[0, 31:] == GOOD).all()
+
+
+def test_a_decline_that_stops_is_resolved() -> None:
+    values = np.concatenate([np.linspace(0.97, 0.90, 100), np.full(200, 0.90)])
+    noise = 0.001 * np.random.default_rng(0).standard_normal(300)
+    status = statuses(Diversity(), stream((values + noise)[None]))["diversity_decline"][0]
+    assert "firing" in status[:110]
+    assert status[-1] == "idle"
+
+
+def test_readings_do_not_depend_on_how_records_arrive() -> None:
+    block = stream(np.linspace(0.97, 0.80, 64)[None])
+    whole = run(Diversity(), fresh(Diversity(), block), [block])
+    single = run(Diversity(), fresh(Diversity(), block), cuts_of(block, range(64)))
+    torch.testing.assert_close(
+        single.readings["class_entropy_steps_to_floor"],
+        whole.readings["class_entropy_steps_to_floor"],
+        equal_nan=True,
+    )
+
+
+def facts(entropy_now: float, weights: dict[str, float], state: str = "firing") -> Facts:
+    readings = dict.fromkeys(COLLAPSE.evidence, 0.7) | {"class_entropy_ratio": entropy_now}
+    assert state in ("firing", "resolved")
+    return Facts("test", None, "firing" if state == "firing" else "resolved", 120, 124, readings, THRESHOLDS, weights)
+
+
+def test_the_adaptive_weight_is_that_of_case_a() -> None:
+    assert adaptive_weight(0.70, base=0.1, gain=0.5, target=0.85) == pytest.approx(0.175)
+    assert adaptive_weight(0.90, base=0.1, gain=0.5, target=0.85) == 0.1
+
+
+def test_a_larger_diversity_weight_is_advised_and_to_stop_where_there_is_no_such_term() -> None:
+    for kind in (COLLAPSE, DECLINE):
+        advice = kind.advise(facts(0.70, {"entropy": 1.0, "Diversity": 0.1}))
+        assert advice is not None
+        assert (advice.action, advice.component) == ("set_weight", "Diversity")
+        assert advice.value == pytest.approx(0.175)
+        stop = kind.advise(facts(0.70, {"entropy": 1.0}))
+        assert stop is not None
+        assert stop.action == "stop"
+        assert kind.advise(facts(0.95, {"diversity": 0.1}, "resolved")) is None
+
+
+def test_the_message_says_where_and_how_far_it_fell() -> None:
+    text = COLLAPSE.describe(facts(0.70, {}))
+    assert all(part in text for part in ("test", "0.70", "0.85", "120"))

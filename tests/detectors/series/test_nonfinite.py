@@ -1,0 +1,37 @@
+"""NaN and infinities."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from detectors.cell import Block, Facts
+from detectors.series.nonfinite import NON_FINITE, NonFinite
+from tests.detectors.lifecycles import statuses
+
+
+def block_of(values: list[float]) -> Block:
+    """One series."""
+    value = torch.tensor([values], dtype=torch.float64)
+    return Block(torch.arange(len(values))[None], torch.ones_like(value, dtype=torch.bool), {"value": value})
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_it_fires_at_once_and_is_resolved_after_ten_finite_values(bad: float) -> None:
+    status = statuses(NonFinite(), block_of([1.0, bad, *[2.0] * 12]))["non_finite"][0]
+    assert status == ["idle", *["firing"] * 10, *["idle"] * 3]
+
+
+def test_a_huge_or_tiny_value_is_finite() -> None:
+    assert set(statuses(NonFinite(), block_of([1e308, -1e308, 5e-324, 0.0]))["non_finite"][0]) == {"idle"}
+
+
+def test_a_series_that_begins_with_nan_fires_at_its_first_step() -> None:
+    assert statuses(NonFinite(), block_of([math.nan]))["non_finite"][0] == ["firing"]
+
+
+def test_the_message_names_series_phase_value_and_step() -> None:
+    text = NON_FINITE.describe(Facts("train", "entropy", "firing", 17, 17, {"value": math.nan}, {}, {}))
+    assert all(part in text for part in ("entropy", "train", "nan", "17"))
