@@ -103,6 +103,8 @@ class KafkaBroker:
             with self._connection.answering(f"could not be read to the end of {slot.topic}-{slot.partition}"):
                 consumer.assign([partition])
                 first = consumer.beginning_offsets([partition], timeout_ms=self._connection.answer_ms)[partition]
+                if first == consumer.end_offsets([partition], timeout_ms=self._connection.answer_ms)[partition]:
+                    return
                 consumer.seek(partition, max(start, first))
                 try:
                     while records := read_ahead(consumer, partition, self._connection.answer_timeout):

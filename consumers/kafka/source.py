@@ -194,8 +194,10 @@ def read_ahead(consumer: Any, partition: TopicPartition, patience: float) -> lis
     """
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
-        records: list[Message] = consumer.poll(timeout_ms=100).get(partition, [])
         end = consumer.highwater(partition)
-        if records or (end is not None and consumer.position(partition, timeout_ms=0) >= end):
+        if end is not None and consumer.position(partition, timeout_ms=0) >= end:
+            return []
+        records: list[Message] = consumer.poll(timeout_ms=20).get(partition, [])
+        if records:
             return records
     raise KafkaError(f"nothing came for {patience:g} s before the end of {partition.topic}-{partition.partition}")
