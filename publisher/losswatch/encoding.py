@@ -13,7 +13,6 @@ losswatch.encoding.WireError: invalid: time: Field required (and 1 more)
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Collection
 from typing import Any, Final, Literal
 
@@ -124,9 +123,10 @@ def _first_of(error: ValidationError) -> str:
 
 def _msgpack() -> Any:
     try:
-        return importlib.import_module("msgpack")
+        import msgpack
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("the binary encoding needs msgpack: pip install 'losswatch[binary]'") from error
+    return msgpack
 
 
 def _buffer(values: Any) -> Any:

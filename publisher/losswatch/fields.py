@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
@@ -29,6 +29,9 @@ Name = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_NAME)]
 ShortText = Annotated[str, Field(strict=True, max_length=MAX_NAME)]
 Text = Annotated[str, Field(strict=True, max_length=MAX_TEXT)]
 Whole = Annotated[int, Field(strict=True, ge=0, lt=WHOLE_LIMIT)]
+Measured = Literal["step", "mean_since_last", "running_mean", "epoch_mean", "median"]
+"""How a number came about: of this step alone, a mean over the steps since the one reported before, a mean
+over the epoch so far, a mean over the whole epoch, or a median."""
 Label = str | int
 """A class as the job names it."""
 

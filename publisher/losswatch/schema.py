@@ -31,6 +31,7 @@ from losswatch.fields import (
     Label,
     Labels,
     Matrix,
+    Measured,
     Name,
     Number,
     Predicted,
@@ -59,6 +60,7 @@ __all__ = [
     "Expectation",
     "Finding",
     "Label",
+    "Measured",
     "Objective",
     "Predictions",
     "Record",
@@ -94,7 +96,7 @@ class Record(Part):
     """0, 1, 2, ... per session and over all of its records."""
     time: Annotated[float, Field(strict=True, allow_inf_nan=False)]
     """Unix seconds at which the record was made."""
-    dropped: Annotated[dict[Name, Whole], Few, Field(max_length=64)] = {}
+    dropped: Annotated[dict[Name, Whole], Few, Field(max_length=64)] = Field(default_factory=dict)
     """How many records the publisher had to drop so far, by reason."""
 
 
@@ -103,7 +105,7 @@ class Objective(Part):
 
     form: Literal["sum", "mean", "weighted_sum", "kendall", "ratio"]
     """How the parts make the total."""
-    weights: Annotated[dict[Name, Number], Few, Field(max_length=MAX_SERIES)] = {}
+    weights: Annotated[dict[Name, Number], Few, Field(max_length=MAX_SERIES)] = Field(default_factory=dict)
     """Factor of each component; one that is not named has 1."""
     variant: Literal["half", "full", "half_log"] = "half"
     """Kendall: ``half`` is 1/2 e^-s L + 1/2 s, ``full`` e^-s L + s, ``half_log`` e^-s L + 1/2 s."""
@@ -138,23 +140,25 @@ class RunStart(Record):
     """What the run is a run of."""
     labels: Annotated[
         dict[Name, Annotated[str, Field(strict=True, max_length=MAX_NAME)]], Few, Field(max_length=64)
-    ] = {}
+    ] = Field(default_factory=dict)
     """Anything that helps to find its owner."""
-    objective: Annotated[dict[Name, Objective], Few, Field(max_length=16)] = {}
+    objective: Annotated[dict[Name, Objective], Few, Field(max_length=16)] = Field(default_factory=dict)
     """Formula of the total, by phase."""
-    metrics: Annotated[dict[Name, Literal["higher", "lower"]], Few, Field(max_length=MAX_SERIES)] = {}
+    metrics: Annotated[dict[Name, Literal["higher", "lower"]], Few, Field(max_length=MAX_SERIES)] = Field(
+        default_factory=dict
+    )
     """Which way is better, by metric."""
     classes: Labels | None = None
     """The classes in the order of the model's outputs."""
-    split: Annotated[dict[Name, tuple[Number, Number]], Few, Field(max_length=16)] = {}
+    split: Annotated[dict[Name, tuple[Number, Number]], Few, Field(max_length=16)] = Field(default_factory=dict)
     """First and last Unix second of the data of each part."""
-    precision: Annotated[dict[Name, Name], Few, Field(max_length=16)] = {}
+    precision: Annotated[dict[Name, Name], Few, Field(max_length=16)] = Field(default_factory=dict)
     """Number format, by phase."""
     parameters: Whole | None = None
     """How many parameters the model has."""
-    samples: Annotated[dict[Name, Whole], Few, Field(max_length=16)] = {}
+    samples: Annotated[dict[Name, Whole], Few, Field(max_length=16)] = Field(default_factory=dict)
     """How many samples each part of the data has."""
-    thresholds: Annotated[dict[Name, Number], Few, Field(max_length=256)] = {}
+    thresholds: Annotated[dict[Name, Number], Few, Field(max_length=256)] = Field(default_factory=dict)
     """The run's own thresholds; they win over the deployment's."""
     expect: Annotated[list[Expectation], Field(max_length=256)] = []
     """What the job expects of its series."""
@@ -172,18 +176,24 @@ class Steps(Record):
     """Unix seconds of each step."""
     total: Series | None = None
     """The loss that is minimised."""
-    components: SeriesByName = {}
+    components: SeriesByName = Field(default_factory=dict)
     """The parts of the total before their weights, by name."""
-    weights: SeriesByName = {}
+    weights: SeriesByName = Field(default_factory=dict)
     """Weight of each component, where it changes from step to step."""
-    log_vars: SeriesByName = {}
+    log_vars: SeriesByName = Field(default_factory=dict)
     """Kendall's s = log sigma^2, by component."""
-    metrics: SeriesByName = {}
+    metrics: SeriesByName = Field(default_factory=dict)
     """Anything else that is measured, by name."""
-    slices: Annotated[dict[Name, SeriesByName], BeforeValidator(few_in_all), Field(max_length=MAX_SERIES)] = {}
+    slices: Annotated[dict[Name, SeriesByName], BeforeValidator(few_in_all), Field(max_length=MAX_SERIES)] = Field(
+        default_factory=dict
+    )
     """Metrics of a part of the data, by slice and metric."""
     checkpoint: Annotated[list[Text | None], Field(max_length=MAX_STEPS)] | None = None
     """Name of the checkpoint saved at each step, or null."""
+    measured: Measured = "step"
+    """What the numbers are: of each step alone, or means or a median over several."""
+    divided_by: Annotated[Whole, Field(ge=1)] = 1
+    """What the job had divided the total by, as for gradient accumulation: total * divided_by is the loss."""
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Steps:
@@ -229,7 +239,7 @@ class Predictions(Record):
     """N rows of what the model made of its inputs."""
     features: Matrix | None = None
     """N rows of inputs, or of what stands for them."""
-    errors: Annotated[dict[Name, Values], Few, Field(max_length=MAX_SERIES)] = {}
+    errors: Annotated[dict[Name, Values], Few, Field(max_length=MAX_SERIES)] = Field(default_factory=dict)
     """Errors of each of N samples, by what they are errors of."""
     n: Annotated[int, Field(strict=True, ge=1, lt=WHOLE_LIMIT)] | None = None
     """Summary: how many samples it stands for."""
@@ -327,7 +337,7 @@ class Finding(Record):
     """Its bound."""
     message: Text
     """What is wrong, for people."""
-    evidence: Annotated[dict[Text, Number], Few, Field(max_length=MAX_SERIES)] = {}
+    evidence: Annotated[dict[Text, Number], Few, Field(max_length=MAX_SERIES)] = Field(default_factory=dict)
     """Other readings that bear on it."""
     advice: Advice | None = None
     """What would help, where the service knows."""

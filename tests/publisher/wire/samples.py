@@ -62,6 +62,8 @@ RECORDS: Final[dict[str, Record]] = {
         metrics={"accuracy": [None, 0.875, NAN, None]},
         slices={"exp-7": {"mae": [None, None, None, 0.00021]}},
         checkpoint=[None, None, None, "epoch-1.pt"],
+        measured="running_mean",
+        divided_by=4,
     ),
     "probabilities": Predictions(
         **COMMON,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
+import sys
 from typing import Any, get_args
 
 import msgpack
@@ -222,14 +222,7 @@ def test_a_clock_in_the_future_is_no_fault() -> None:
 
 def test_without_msgpack_the_binary_encoding_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     value = msgpack.packb(STEPS)
-    real = importlib.import_module
-
-    def missing(name: str, package: str | None = None) -> Any:
-        if name == "msgpack":
-            raise ModuleNotFoundError(name)
-        return real(name, package)
-
-    monkeypatch.setattr(importlib, "import_module", missing)
+    monkeypatch.setitem(sys.modules, "msgpack", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'losswatch\[binary\]'"):
         encode(SAMPLES["steps"], MSGPACK)
     error = refusal(value, MSGPACK)
