@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from losswatch.topics import PREDICTIONS, STATE, STEPS
 from pydantic import ValidationError
 
 from consumers.fleet import Fleet
 from consumers.outbox import Outbox
 from consumers.snapshots import MARKER_KEY, Marker, SnapshotUnusable, next_offsets, restore
 from consumers.source import Broker, Change, Message, Slot, Source
+from losswatch.topics import PREDICTIONS, STATE, STEPS
 
 log: Final = logging.getLogger(__name__)
 
@@ -119,7 +119,9 @@ class Assignment:
         except ValidationError:
             self._telemetry.count("snapshots_unusable", "marker")
             return marker
-        return found if marker is None or sum(found.next_offsets.values()) >= sum(marker.next_offsets.values()) else marker
+        return (
+            found if marker is None or sum(found.next_offsets.values()) >= sum(marker.next_offsets.values()) else marker
+        )
 
     def _keep_furthest(self, best: dict[bytes, tuple[int, bytes]], key: bytes, value: bytes | None) -> None:
         """Keep the snapshot that reaches furthest, for the same reason; a tombstone ends a run."""
@@ -157,6 +159,9 @@ class Assignment:
             if marker and wanted < start[slot.topic]:
                 log.critical(
                     "%s[%d]: records %d to %d are gone before they were read; raise the topic's retention.ms",
-                    slot.topic, partition, wanted, start[slot.topic] - 1,
+                    slot.topic,
+                    partition,
+                    wanted,
+                    start[slot.topic] - 1,
                 )
         return start

@@ -15,13 +15,12 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from losswatch.topics import STATE
-
 from consumers.assignment import Assignment
 from consumers.fleet import Fleet
 from consumers.outbox import FLUSH_SECONDS, Outbox
 from consumers.snapshots import MARKER_KEY, Marker, snapshot
 from consumers.source import BrokerUnavailable, CommitRefused, Sink, Slot, Source
+from losswatch.topics import STATE
 
 log: Final = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
+
 from detectors.cell import Block
 from losswatch.arrays import NOT_REPORTED, Floats, Ints, reported
 
@@ -152,7 +153,9 @@ def _split(given: torch.Tensor) -> dict[str, torch.Tensor]:
     return {"total": given[:, 0], "component": given[:, 1:]}
 
 
-def series_of(work: Round[ObjectivePiece], values: Floats, block: Block, like: torch.Tensor) -> tuple[list[int], list[int], Block] | None:
+def series_of(
+    work: Round[ObjectivePiece], values: Floats, block: Block, like: torch.Tensor
+) -> tuple[list[int], list[int], Block] | None:
     """The same numbers as single series, without the steps at which a series was not reported.
 
     Returns the series rows, the row of the round each belongs to, and the block; None if there are none.

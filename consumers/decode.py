@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from losswatch.encoding import WireError, decode
-from losswatch.headers import content_type
-from losswatch.schema import Predictions, Record
 
 from consumers.source import Message
 from consumers.telemetry import Telemetry
+from losswatch.arrays import Floats
+from losswatch.encoding import WireError, decode
+from losswatch.headers import content_type
+from losswatch.schema import Predictions, Record
 
 SUM_TOLERANCE: Final = 0.01
 """How far from 1 a sample's probabilities may sum up: half precision over many classes drifts this far."""
@@ -21,6 +22,9 @@ MOST_AGE: Final = 1e9
 """Seconds: a job whose clock is broken must not spoil the sum of all ages."""
 MOST_DEAD: Final = 900_000
 """Bytes of a dead letter's value: with its headers it must pass a broker whose limit is 1 MB."""
+
+MOST_HEADERS: Final = 16_384
+"""Bytes of a dead letter's key, and of its own headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +43,30 @@ class DeadLetter:
     reason: str
     detail: str
 
+    @property
+    def value(self) -> bytes | None:
+        """The original bytes; the first `MOST_DEAD` of them where they are more."""
+        return self.message.value[:MOST_DEAD] if self.message.value is not None else None
+
+    @property
+    def key(self) -> bytes | None:
+        """The original key; left out where nobody would make such a long one."""
+        return self.message.key if len(self.message.key or b"") <= MOST_HEADERS else None
+
     def headers(self) -> list[tuple[str, bytes]]:
-        """The reason and the origin, before the message's own headers."""
+        """The reason and the origin, before the message's own headers where those are of a usual size."""
         message = self.message
+        own = list(message.headers)
+        usual = sum(len(name) + len(value or b"") for name, value in own) <= MOST_HEADERS
         origin = {
             "losswatch-reason": self.reason,
             "losswatch-detail": self.detail,
             "losswatch-topic": message.topic,
             "losswatch-partition": str(message.partition),
             "losswatch-offset": str(message.offset),
+            "losswatch-bytes": str(len(message.value or b"")),
         }
-        return [(name, value.encode("utf-8", "replace")) for name, value in origin.items()] + list(message.headers)
+        return [(name, value.encode("utf-8", "replace")) for name, value in origin.items()] + (own if usual else [])
 
 
 def decode_all(messages: Sequence[Message], telemetry: Telemetry, now: float) -> tuple[list[Decoded], list[DeadLetter]]:
@@ -72,21 +89,32 @@ def decode_all(messages: Sequence[Message], telemetry: Telemetry, now: float) ->
     return decoded, dead
 
 
+def matrix_of(record: Predictions) -> Floats:
+    """The (N, C) values of probabilities or logits; raises TypeError for other kinds."""
+    if not isinstance(record.values, np.ndarray):
+        raise TypeError(f"predictions of kind {record.kind!r} have no matrix")
+    return record.values
+
+
 class InvalidPredictions(ValueError):
     """Predictions that are no distribution."""
 
 
 def check(record: Predictions) -> None:
     """Raise InvalidPredictions where values are not what their ``kind`` says."""
-    if record.kind == "logits" and not np.isfinite(record.values).all():
+    if record.kind == "logits" and not np.isfinite(matrix_of(record)).all():
         raise InvalidPredictions("logits hold NaN or infinities")
     if record.kind == "probabilities":
-        p = record.values
+        p = matrix_of(record)
         if not np.isfinite(p).all() or p.min() < -SUM_TOLERANCE or p.max() > 1 + SUM_TOLERANCE:
-            raise InvalidPredictions("probabilities must lie between 0 and 1; for unnormalised scores send kind 'logits'")
+            raise InvalidPredictions(
+                "probabilities must lie between 0 and 1; for unnormalised scores send kind 'logits'"
+            )
         worst = float(np.abs(p.sum(1) - 1).max())
         if worst > SUM_TOLERANCE:
-            raise InvalidPredictions(f"probabilities of a sample sum to 1 only within {worst:.3g}; for scores send kind 'logits'")
+            raise InvalidPredictions(
+                f"probabilities of a sample sum to 1 only within {worst:.3g}; for scores send kind 'logits'"
+            )
     if record.kind == "summary":
         mean = np.asarray(record.mean)
         between = bool(((mean >= -SUM_TOLERANCE) & (mean <= 1 + SUM_TOLERANCE)).all())

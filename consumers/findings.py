@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from detectors.cell import Facts
-from losswatch.schema import Advice, Finding
-
 from consumers.pools import Transition
 from consumers.runs import Run
+from detectors.cell import Facts
+from losswatch.schema import Advice, Finding
 
 
 def finding_id(run: str, phase: str, kind: str, subject: str | None, began: int) -> str:

@@ -9,15 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from sys import intern
 from typing import Final
 
 import numpy as np
 import torch
-from detectors import catalog
-from detectors.cell import Cell, Stream
-from losswatch.arrays import Floats, Ints, reported
-from losswatch.schema import Finding, Predictions, Record, RunEnd, RunStart, Steps
 
 from consumers.columns import (
     ObjectivePiece,
@@ -35,13 +32,21 @@ from consumers.findings import make_finding
 from consumers.pools import Pool, Transition
 from consumers.reduce import reduce_predictions
 from consumers.runs import ObjectiveRow, Role, RowKey, Run, SeriesKey
+from consumers.sessions import MAX_REASONS
 from consumers.split import StepsPart, parts_of
 from consumers.telemetry import Telemetry
+from detectors import catalog
+from detectors.cell import Cell, Stream
+from losswatch.arrays import Floats, Ints, reported
+from losswatch.schema import Finding, Predictions, Record, RunEnd, RunStart, Steps
 
 log: Final = logging.getLogger(__name__)
 
 WIDTHS: Final = (4, 8, 16, 32, 64, 128, 256)
 """Slots of the objective pools: an objective lives in the narrowest that holds its components."""
+
+MAX_DECLARATION: Final = 512 * 1024
+"""Bytes of a run_start as JSON: it is in every snapshot, which a broker with the usual limit of 1 MB must take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,12 @@ class Fleet:
     def take(self, batch: Sequence[Decoded]) -> tuple[list[Finding], list[DeadLetter]]:
         """Use a batch; the findings that changed their state, by run and step, and what could not be used."""
         for item in batch:
-            self._take_one(item)
+            try:
+                self._take_one(item)
+            except Exception as error:
+                message = item.message
+                log.exception("%s[%d] offset %d could not be used", message.topic, message.partition, message.offset)
+                self._dead.append(DeadLetter(message, "internal_error", f"{type(error).__name__}: {error}"))
         self._flush()
         findings, self._findings = self._findings, []
         dead, self._dead = self._dead, []
@@ -139,7 +149,7 @@ class Fleet:
         elif isinstance(record, Predictions):
             self._take_predictions(run, record)
         elif isinstance(record, RunStart):
-            self._declare(run, record)
+            self._declare(run, record, item)
         elif isinstance(record, RunEnd):
             run.status, run.ended = record.status, record.time
 
@@ -164,36 +174,46 @@ class Fleet:
             run.duplicates += 1
             self.telemetry.count("duplicates")
             return False
-        for reason, count in record.dropped.items():
-            if (more := count - session.dropped.get(reason, 0)) > 0:
-                self.telemetry.count("hook_drops", reason, by=more)
-                session.dropped[reason] = count
+        told = self.telemetry.counters["hook_drops"]
+        for reason, more in session.drop(record.dropped).items():
+            label = reason if (reason,) in told or len(told) < MAX_REASONS else "other"
+            self.telemetry.count("hook_drops", label, by=more)
         if isinstance(record, RunEnd):
             session.ended = True
         elif not session.ended:
             run.status, run.ended = "running", None
         return True
 
-    def _declare(self, run: Run, record: RunStart) -> None:
+    def _declare(self, run: Run, record: RunStart, item: Decoded) -> None:
         """Take a declaration; what came before it was judged without it."""
-        if run.declared is not None and run.declared.model_dump(exclude={"seq", "time", "session", "dropped"}) == record.model_dump(
+        if run.declared is not None and run.declared.model_dump(
             exclude={"seq", "time", "session", "dropped"}
-        ):
+        ) == record.model_dump(exclude={"seq", "time", "session", "dropped"}):
+            return
+        if (size := len(record.model_dump_json(exclude_unset=True))) > MAX_DECLARATION:
+            detail = f"a declaration of {size} bytes, more than {MAX_DECLARATION}; the run is watched without it"
+            self._dead.append(DeadLetter(item.message, "declaration_too_large", detail))
             return
         if run.run in self._pending.runs:
             self._flush()
         run.declared = record
         if unknown := [name for name in record.thresholds if name not in self.defaults]:
             self.telemetry.count("refused", "unknown_threshold", by=len(unknown))
-            log.warning("run %r declares unknown thresholds %s; known are %s", run.run, unknown[:5], sorted(self.defaults))
+            log.warning(
+                "run %r declares unknown thresholds %s; known are %s", run.run, unknown[:5], sorted(self.defaults)
+            )
+        thresholds = self.defaults | record.thresholds  # an override that is no longer declared ends
         for phase, objective in run.objectives.items():
-            objective.pool.set_thresholds(objective.row, record.thresholds)
+            objective.pool.set_thresholds(objective.row, thresholds)
             run.weigh(phase, objective)
         for stream, rows in (("series", run.series.values()), ("predictions", run.predictions.values())):
             for row in rows:
-                self.pool(stream).set_thresholds(row, record.thresholds)  # type: ignore[arg-type]  # both are streams
+                self.pool(stream).set_thresholds(row, thresholds)  # type: ignore[arg-type]  # both are streams
 
     def _take_steps(self, run: Run, record: Steps) -> None:
+        if record.phase not in run.newest_step and len(run.newest_step) >= self.limits.series_per_run:
+            self.telemetry.count("refused", "series_per_run")
+            return
         self.telemetry.count("steps", by=len(record.step))
         parts, late = parts_of(run, record)
         if late:
@@ -248,7 +268,7 @@ class Fleet:
 
     def _add_slots(self, run: Run, phase: str, row: ObjectiveRow, names: Sequence[str]) -> None:
         """Give components a slot, in a wider pool if need be."""
-        names = names[: WIDTHS[-1] - len(row.slots)]
+        names = self._affordable(run, names, WIDTHS[-1] - len(row.slots))
         if len(row.slots) + len(names) > row.pool.slots:
             if run.run in self._pending.runs:
                 self._flush()  # pieces already gathered point at the narrow row
@@ -258,9 +278,8 @@ class Fleet:
             wider.series[: len(row.series)] = row.series
             row.pool, row.row, row.series = wider.pool, wider.row, wider.series
         for name in names:
-            if self._room(run, name):
-                row.slots[name] = len(row.slots)
-                row.series = _with(row.series, len(row.slots), self._series_row(run, phase, "component", name))
+            row.slots[name] = len(row.slots)
+            row.series = _with(row.series, len(row.slots), self._series_row(run, phase, "component", name))
         row.pool.version += 1
         run.weigh(phase, row)
 
@@ -276,12 +295,22 @@ class Fleet:
             self.pool("series").set_thresholds(row, run.thresholds())
         return row
 
-    def _room(self, run: Run, name: str) -> bool:
-        """Whether the caps allow one more series of this name; counts what they refuse."""
+    def _affordable(self, run: Run, names: Sequence[str], most: int) -> list[str]:
+        """The names of new components that the caps allow; counts what they refuse."""
+        taken: list[str] = []
+        for name in names:
+            if len(taken) == most:
+                self.telemetry.count("refused", "components", by=1)
+            elif self._room(run, name, len(taken)):
+                taken.append(name)
+        return taken
+
+    def _room(self, run: Run, name: str, more: int = 0) -> bool:
+        """Whether the caps allow one series of this name, and ``more``; counts what they refuse."""
         if len(name) > self.limits.name_length:
             self.telemetry.count("refused", "name_length")
             return False
-        if len(run.series) + len(run.objectives) >= self.limits.series_per_run:
+        if len(run.series) + len(run.objectives) + more >= self.limits.series_per_run:
             self.telemetry.count("refused", "series_per_run")
             return False
         return True
@@ -320,7 +349,7 @@ class Fleet:
         series = self.pool("series")
         for loose in pack(pending.series):
             changes = series.update(loose.rows, series_block(loose, self.like))
-            self._report_series(changes, loose.rows, lambda change, w=loose: w.piece_at(change.at, change.offset).time)
+            self._report_series(changes, loose.rows, partial(_time_in, loose))
         predictions = self.pool("predictions")
         reduced, samples = reduce_predictions(pending.predictions, self.like)
         self.telemetry.count("samples", by=samples)
@@ -343,7 +372,9 @@ class Fleet:
             changes = self.pool("series").update(rows, series)
             self._report_series(changes, rows, lambda change: _time_of(work, origin[change.at], change.step))
 
-    def _report_series(self, changes: Sequence[Transition], rows: Sequence[int], time: Callable[[Transition], float]) -> None:
+    def _report_series(
+        self, changes: Sequence[Transition], rows: Sequence[int], time: Callable[[Transition], float]
+    ) -> None:
         pool = self.pool("series")
         for change in changes:
             row = rows[change.at]
@@ -361,11 +392,18 @@ class Fleet:
         self._findings.append(finding)
 
 
-def _with(series: np.ndarray[tuple[int], np.dtype[np.int64]], place: int, row: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _with(
+    series: np.ndarray[tuple[int], np.dtype[np.int64]], place: int, row: int
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """A copy with one entry set: pieces already gathered keep the array they were given."""
     changed = series.copy()
     changed[place] = row
     return changed
+
+
+def _time_in(work: Round[SeriesPiece], change: Transition) -> float:
+    """When the record that brought a change was made."""
+    return work.piece_at(change.at, change.offset).time
 
 
 def _time_of(work: Round[ObjectivePiece], row: int, step: int) -> float:

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from consumers.decode import DeadLetter
+from consumers.source import Broker, BrokerUnavailable, Headers, Sink, Slot
+from consumers.telemetry import Telemetry
 from losswatch.encoding import JSON, WireError, decode, encode
 from losswatch.headers import cloud_event
 from losswatch.schema import Finding
 from losswatch.topics import DLQ, FINDINGS
-
-from consumers.decode import DeadLetter
-from consumers.source import Broker, BrokerUnavailable, Headers, Sink, Slot
-from consumers.telemetry import Telemetry
 
 Told = tuple[str, str]
 """A finding's id and state: what is published at most once."""
@@ -36,6 +35,8 @@ class Ledger:
 
     next_offset: int = 0
     """From where on it must be read to know."""
+    end: int = 0
+    """As far as it is known to reach; it may reach further."""
     told: set[Told] = field(default_factory=set)
 
 
@@ -54,8 +55,15 @@ class Outbox:
 
     def open(self, partition: int, findings_next: int) -> None:
         """Learn what a partition's findings topic holds from ``findings_next`` on."""
-        ledger = self.ledgers[partition] = Ledger(findings_next)
+        ledger = Ledger(findings_next, findings_next)
         self._read_back(partition, ledger)
+        self.ledgers[partition] = ledger
+
+    def settle(self, partition: int) -> None:
+        """Note that all that was there at `open` has been used: no replay makes findings again any more."""
+        ledger = self.ledgers[partition]
+        ledger.told.clear()
+        ledger.next_offset = ledger.end
 
     def close(self, partition: int) -> None:
         """Forget a partition, and what was not written for it."""
@@ -74,10 +82,12 @@ class Outbox:
                 self._telemetry.count("findings_suppressed")
                 continue
             key = finding.run.encode()
-            self._entries.append(Entry(Slot(FINDINGS, partition), key, encode(finding), cloud_event(finding, JSON), told))
+            self._entries.append(
+                Entry(Slot(FINDINGS, partition), key, encode(finding), cloud_event(finding, JSON), told)
+            )
         for letter in dead:
             self._telemetry.count("dead_letters", letter.message.topic, letter.reason)
-            self._entries.append(Entry(Slot(DLQ, 0), letter.message.key, letter.message.value, letter.headers()))
+            self._entries.append(Entry(Slot(DLQ, 0), letter.key, letter.value, letter.headers()))
         self.send()
 
     def send(self) -> None:
@@ -87,6 +97,11 @@ class Outbox:
         for entry in self._entries[self._sent :]:
             self._sink.send(entry.slot, entry.key, entry.value, entry.headers)
         self._sent = len(self._entries)
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether the last flush failed, and it is not known what of it was written."""
+        return self._uncertain
 
     def flush(self, timeout: float) -> None:
         """Wait until all is written. Raises BrokerUnavailable, and keeps everything, if it was not."""
@@ -102,19 +117,25 @@ class Outbox:
         for entry in self._entries:
             if entry.told is not None and entry.slot.partition in self.ledgers:
                 ledger = self.ledgers[entry.slot.partition]
-                ledger.next_offset += not ledger.told
+                ledger.end += 1
+        for ledger in self.ledgers.values():
+            if not ledger.told:
+                ledger.next_offset = ledger.end
         self._entries, self._sent = [], 0
 
     def _leave_out_what_was_written(self) -> None:
         written: set[Told] = set()
         for partition in {e.slot.partition for e in self._entries if e.told is not None}:
-            ledger = Ledger(self.ledgers[partition].next_offset)
+            known = self.ledgers[partition]
+            ledger = Ledger(known.next_offset, known.end)
             self._read_back(partition, ledger)
+            known.end = ledger.end
             written |= ledger.told
         self._entries = [e for e in self._entries if e.told is None or e.told not in written]
 
     def _read_back(self, partition: int, ledger: Ledger) -> None:
         for message in self._broker.read(Slot(FINDINGS, partition), ledger.next_offset):
+            ledger.end = max(ledger.end, message.offset + 1)
             try:
                 finding = decode(message.value, accept=(Finding,))
             except WireError:

@@ -8,14 +8,14 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from detectors.cell import UNKNOWN, Reading
-from losswatch.schema import Finding
 
 from consumers.fleet import Fleet
 from consumers.pools import Pool
 from consumers.runs import RowKey, Run
 from consumers.traces import Traces
 from consumers.view import RunView, Table, View
+from detectors.cell import UNKNOWN, Reading
+from losswatch.schema import Finding
 
 LABELS: Final = {
     ("objective", "row"): ("phase",),
@@ -84,7 +84,7 @@ class Painter:
         return known
 
     def _run_view(self, run: Run, now: float, warming: list[str]) -> RunView:
-        silent = run.status == "running" and now - run.seen > self._silent_after
+        silent = run.status == "running" and now - run.heard > self._silent_after
         state = (run.records, run.duplicates, run.status, silent, warming)
         known = self._runs.get(run.run)
         if known is None or known[0] != state:

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
+
 from detectors import lifecycle
 from detectors.cell import UNKNOWN, Block, Cell, Kind, Stream
-from torch import Tensor
 
 STATES = ("resolved", "pending", "firing")
 """A lifecycle status as the wire names it."""

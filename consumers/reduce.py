@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from detectors.predictions.distribution import Distribution
-from losswatch.schema import Predictions
 from torch import Tensor
 
 from consumers.columns import PredictionPiece
+from consumers.decode import matrix_of
 from consumers.runs import Run
+from detectors.predictions.distribution import Distribution
+from losswatch.schema import Label, Predictions
 
 Item = tuple[Run, int, Predictions]
 """A run, the row of its prediction stream, and a record."""
@@ -50,12 +51,18 @@ def reduce_predictions(items: Sequence[Item], like: Tensor) -> tuple[list[Predic
 
 
 def _classes(run: Run, record: Predictions) -> int:
-    if record.kind == "summary":
-        return int(len(record.mean))
+    if record.mean is not None and record.kind == "summary":
+        return len(record.mean)
     if record.kind != "classes":
-        return int(record.values.shape[1])
-    declared = run.declared.classes if run.declared else None
-    return max(2, len(set(record.values) | set(declared or ())))
+        return int(matrix_of(record).shape[1])
+    labels, declared = set(_labels_of(record)), (run.declared.classes if run.declared else None) or []
+    if labels <= set(range(len(declared))):
+        return max(2, len(declared))  # they are places in the list of classes
+    return max(2, len({str(label) for label in (*labels, *declared)}))
+
+
+def _labels_of(record: Predictions) -> list[Label]:
+    return record.values if isinstance(record.values, list) else []
 
 
 def _reduce(kind: str, classes: int, items: Sequence[Item], like: Tensor) -> Distribution:
@@ -63,8 +70,9 @@ def _reduce(kind: str, classes: int, items: Sequence[Item], like: Tensor) -> Dis
         return _of_summaries(items, like)
     if kind == "classes":
         return _of_classes(items, classes, like)
-    sizes = [len(record.values) for _, _, record in items]
-    values = np.concatenate([record.values for _, _, record in items])  # (M, C)
+    matrices = [matrix_of(record) for _, _, record in items]
+    sizes = [len(matrix) for matrix in matrices]
+    values = np.concatenate(matrices)  # (M, C)
     p = torch.from_numpy(values).to(device=like.device, dtype=like.dtype)
     p = p.softmax(1) if kind == "logits" else p.clamp(min=0.0) / p.clamp(min=0.0).sum(1, keepdim=True)
     group = torch.repeat_interleave(torch.arange(len(items)), torch.tensor(sizes)).to(like.device)
@@ -89,7 +97,7 @@ def _of_classes(items: Sequence[Item], classes: int, like: Tensor) -> Distributi
     """The argmax is all that is known: the mean distribution is the share of each class."""
     counts = torch.zeros(len(items), classes, dtype=like.dtype, device=like.device)
     for g, (_, _, record) in enumerate(items):
-        _, numbers = np.unique([str(label) for label in record.values], return_counts=True)
+        _, numbers = np.unique([str(label) for label in _labels_of(record)], return_counts=True)
         counts[g, : len(numbers)] = torch.from_numpy(numbers).to(like)
     total = counts.sum(1)
     return Distribution.of_summary(total, counts / total[:, None], counts, torch.full_like(total, torch.nan))

@@ -8,11 +8,11 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from detectors.aggregation.formulas import declared_weights
-from losswatch.schema import Finding, Objective, RunStart
 
 from consumers.pools import Pool
 from consumers.sessions import Sessions
+from detectors.aggregation.formulas import declared_weights
+from losswatch.schema import Finding, Objective, RunStart
 
 Role = Literal["total", "component", "metric", "slice"]
 Status = Literal["running", "finished", "failed", "stopped"]

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 WINDOW: Final = 256
 """How far behind the newest a sequence number may come and still be told from a duplicate."""
+MAX_REASONS: Final = 64
+"""Reasons for drops that are told apart."""
 MAX_SESSIONS: Final = 8
 """Sessions remembered per run; the one not heard of for longest is forgotten first."""
 
@@ -66,6 +68,15 @@ class Session:
         self.received += not twin
         return True
 
+    def drop(self, dropped: Mapping[str, int]) -> dict[str, int]:
+        """Note what the publisher says it had to drop so far; what is new of it."""
+        new: dict[str, int] = {}
+        for reason, count in dropped.items():
+            known = reason in self.dropped or len(self.dropped) < MAX_REASONS
+            if known and (more := count - self.dropped.get(reason, 0)) > 0:
+                new[reason], self.dropped[reason] = more, count
+        return new
+
     @property
     def missing(self) -> int:
         """Numbers between the first and the newest that have not come (yet)."""
@@ -87,7 +98,8 @@ class Session:
     def load(cls, data: Mapping[str, Any]) -> Session:
         """From `dump`."""
         topics = {name: Seen(newest, int.from_bytes(bits, "little")) for name, (newest, bits) in data["topics"].items()}
-        return cls(topics, data["newest_step"], *data["numbers"], data["ended"], data["dropped"])
+        first, newest, received = data["numbers"]
+        return cls(topics, data["newest_step"], first, newest, received, data["ended"], data["dropped"])
 
 
 @dataclass(slots=True)

@@ -13,13 +13,13 @@ from typing import Any, Final
 
 import msgpack
 import numpy as np
-from losswatch.schema import Finding, RunStart
 from pydantic import BaseModel
 
 from consumers.fleet import Fleet
 from consumers.pools import Pool
 from consumers.runs import ObjectiveRow, RowKey, Run, SeriesKey
 from consumers.sessions import Session
+from losswatch.schema import Finding, RunStart
 
 VERSION: Final = 1
 MARKER_KEY: Final = b"\xff marker"
@@ -58,8 +58,7 @@ def snapshot(fleet: Fleet, runs: Sequence[Run]) -> list[bytes]:
         packed |= {(pool_id, row.row): value for row, value in zip(members, data, strict=True)}
     return [
         msgpack.packb(
-            _outline(run)
-            | {"rows": [[*row.what, row.pool.digest, packed[id(row.pool), row.row]] for row in each]}
+            _outline(run) | {"rows": [[*row.what, row.pool.digest, packed[id(row.pool), row.row]] for row in each]}
         )
         for run, each in zip(runs, rows, strict=True)
     ]
@@ -112,9 +111,13 @@ def _restore_rows(fleet: Fleet, run: Run, rows: Any) -> None:
 
 
 def _rows(fleet: Fleet, run: Run) -> list[_Row]:
-    rows = [_Row(o.pool, o.row, ("objective", o.pool.slots, [phase, list(o.slots)])) for phase, o in run.objectives.items()]
+    rows = [
+        _Row(o.pool, o.row, ("objective", o.pool.slots, [phase, list(o.slots)])) for phase, o in run.objectives.items()
+    ]
     rows += [_Row(fleet.pool("series"), row, ("series", 0, list(key))) for key, row in run.series.items()]
-    return rows + [_Row(fleet.pool("predictions"), row, ("predictions", 0, [phase])) for phase, row in run.predictions.items()]
+    return rows + [
+        _Row(fleet.pool("predictions"), row, ("predictions", 0, [phase])) for phase, row in run.predictions.items()
+    ]
 
 
 def _place(pool: Pool, run: Run, stream: str, what: list[Any]) -> int:

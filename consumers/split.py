@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from detectors.aggregation.formulas import kendall_weights
-from losswatch.arrays import Bools, Floats, Ints
-from losswatch.schema import Objective, Steps
 
 from consumers.columns import STEPS
 from consumers.runs import Role, Run
+from detectors.aggregation.formulas import kendall_weights
+from losswatch.arrays import Bools, Floats, Ints
+from losswatch.schema import Objective, Steps
 
 
 @dataclass(frozen=True, slots=True)

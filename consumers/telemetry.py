@@ -33,6 +33,8 @@ CounterName = Literal[
     "rebalances",
     "broker_errors",
     "runs_evicted",
+    "notifications",
+    "notification_failures",
 ]
 HistogramName = Literal["batch_records", "stage_seconds", "event_age_seconds"]
 
@@ -66,6 +68,8 @@ COUNTERS: Final[dict[CounterName, Meaning]] = {
     "rebalances": Meaning("Partitions gained or given up, by change.", ("change",)),
     "broker_errors": Meaning("Calls to the broker that failed and will be tried again."),
     "runs_evicted": Meaning("Runs dropped, by reason.", ("reason",)),
+    "notifications": Meaning("Alerts handed to an Alertmanager, repeats included."),
+    "notification_failures": Meaning("Attempts to hand alerts to an Alertmanager that failed and will be made again."),
 }
 HISTOGRAMS: Final[dict[HistogramName, tuple[Meaning, tuple[float, ...]]]] = {
     "batch_records": (Meaning("Records per poll that returned any."), (1, 3, 10, 30, 100, 300, 1000, 3000)),

@@ -8,11 +8,11 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from detectors.series.trace import Trace as TraceCell
 
 from consumers.fleet import Fleet
 from consumers.runs import RowKey
 from consumers.view import Trace
+from detectors.series.trace import Trace as TraceCell
 
 PREDICTIONS: Final = ("reading", "class_entropy_ratio")
 """Kind and name of the one trace a prediction stream has."""

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from losswatch.schema import Finding
-
 from consumers.assignment import INPUTS, Assignment
 from consumers.checkpoint import Checkpoint
 from consumers.decode import decode_all
@@ -20,12 +18,15 @@ from consumers.outbox import Outbox
 from consumers.picture import Painter
 from consumers.source import Broker, BrokerUnavailable, Sink, Source
 from consumers.view import View
+from losswatch.schema import Finding
 
 log: Final = logging.getLogger(__name__)
 findings_log: Final = logging.getLogger("losswatch.findings")
 
 VIEW_SHARE: Final = 20
 """A view is made at most after so many times what the last one took: never more than 5 % of the time."""
+TELL_SECONDS: Final = 5.0
+"""How long a batch with findings waits for their acknowledgement."""
 LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.ERROR}
 
 
@@ -74,21 +75,23 @@ class Worker:
         """
         while not stop.is_set():
             try:
-                with self._connected() as loop:
+                with self.connected() as loop:
                     while not stop.is_set():
-                        self._turn(loop)
-                    self._checkpoint(loop)
+                        self.turn(loop)
+                    self.checkpoint(loop)
             except BrokerUnavailable as error:
                 self._wait(stop, error)
 
     @contextmanager
-    def _connected(self) -> Iterator[_Loop]:
+    def connected(self) -> Iterator[Loop]:
+        """Join the group, and leave it at the end without a checkpoint. `run` does this for whoever needs no single
+        steps."""
         self.telemetry.status = "connecting to the broker"
         source = self._broker.source(self.policy.group, INPUTS)
         sink = self._broker.sink()
         outbox = Outbox(self._broker, sink, self.telemetry)
         assignment = Assignment(self._broker, source, self._fleet, outbox)
-        loop = _Loop(source, sink, outbox, assignment, Checkpoint(source, sink, self._fleet, assignment, outbox))
+        loop = Loop(source, sink, outbox, assignment, Checkpoint(source, sink, self._fleet, assignment, outbox))
         self.telemetry.status = "waiting for partitions"
         try:
             yield loop
@@ -103,8 +106,8 @@ class Worker:
         for run in list(self._fleet.runs.values()):
             self._fleet.drop(run)
 
-    def _turn(self, loop: _Loop) -> None:
-        """One turn: what came in, what is due."""
+    def turn(self, loop: Loop) -> None:
+        """One turn: what came in, what is due. Raises BrokerUnavailable, after which `connected` must be left."""
         started = self._clock()
         self.telemetry.heartbeat = started
         messages = loop.source.poll(self.policy.poll_timeout, self.policy.poll_records)
@@ -120,20 +123,34 @@ class Worker:
             decode_done = self._clock()
             findings, misplaced = self._fleet.take(decoded)
             loop.assignment.advance(usable)
+            self._hear({item.record.run for item in decoded})
             detected = self._clock()
             loop.outbox.add([(self._fleet.runs[f.run].partition, f) for f in findings], dead + misplaced)
-            self._tell(findings)
+            self._tell(loop, findings)
             self.telemetry.observe("stage_seconds", decode_done - polled, "decode")
             self.telemetry.observe("stage_seconds", detected - decode_done, "detect")
             self.telemetry.observe("stage_seconds", self._clock() - detected, "tell")
-        self.telemetry.lag = {tuple(slot): lag for slot, lag in loop.source.lag().items()}
+        self.telemetry.lag = {(slot.topic, slot.partition): lag for slot, lag in loop.source.lag().items()}
+        caught_up = self._caught_up(loop)
+        for partition in caught_up:
+            loop.outbox.settle(partition)
         if self._clock() - self._viewed >= max(self.policy.view_every, VIEW_SHARE * self._view_cost):
-            self._evict(loop)
-            self._look()
+            self._evict(loop, caught_up)
+            self.look()
         if self._clock() - self._checkpointed >= self.policy.checkpoint_every:
-            self._checkpoint(loop)
+            self.checkpoint(loop)
 
-    def _look(self) -> None:
+    def _hear(self, runs: set[str]) -> None:
+        now = self._wall()
+        for name in runs & self._fleet.runs.keys():
+            self._fleet.runs[name].heard = now
+
+    def _caught_up(self, loop: Loop) -> set[int]:
+        """The partitions of which nothing is waiting to be read."""
+        lag = self.telemetry.lag
+        return {p for p in loop.assignment.owned if all(lag.get((topic, p)) == 0 for topic in INPUTS)}
+
+    def look(self) -> None:
         """Publish a new view."""
         started = self._clock()
         self.view = self._painter.paint(self._wall())
@@ -141,7 +158,8 @@ class Worker:
         self._view_cost = self._viewed - started
         self.telemetry.observe("stage_seconds", self._view_cost, "view")
 
-    def _checkpoint(self, loop: _Loop) -> None:
+    def checkpoint(self, loop: Loop) -> None:
+        """Write a checkpoint; one that fails is counted and tried again with the next."""
         started = self._clock()
         done = loop.checkpoint.write()
         self._checkpointed = self._clock()
@@ -149,16 +167,26 @@ class Worker:
             self.telemetry.checkpointed = self._checkpointed
         self.telemetry.observe("stage_seconds", self._checkpointed - started, "checkpoint")
 
-    def _evict(self, loop: _Loop) -> None:
+    def _evict(self, loop: Loop, caught_up: set[int]) -> None:
+        """Drop runs that ended or fell silent. By this machine's clock, as a job's may be wrong; and not while
+        records of the partition wait to be read, among which theirs may be."""
         now, policy = self._wall(), self.policy
-        for run in list(self._fleet.runs.values()):
-            ended = run.ended is not None and now - run.ended > policy.keep_ended
-            if ended or now - run.seen > policy.evict_after:
+        for run in [run for run in self._fleet.runs.values() if run.partition in caught_up]:
+            quiet = now - run.heard
+            ended = run.ended is not None and quiet > policy.keep_ended
+            if ended or quiet > policy.evict_after:
                 self.telemetry.count("runs_evicted", "ended" if ended else "idle")
                 self._fleet.drop(run)
                 loop.checkpoint.forget(run.partition, run.run)
 
-    def _tell(self, findings: list[Finding]) -> None:
+    def _tell(self, loop: Loop, findings: list[Finding]) -> None:
+        if findings and not loop.outbox.uncertain:
+            try:
+                # Before the next poll gives partitions away: their next owner must be able to read what was told.
+                loop.outbox.flush(TELL_SECONDS)
+            except BrokerUnavailable as error:
+                self.telemetry.count("broker_errors")
+                log.warning("findings could not be published, the next checkpoint tries again: %s", error)
         for finding in findings:
             level = LEVELS[finding.severity] if finding.state == "firing" else logging.INFO
             findings_log.log(level, "%s %s: run %r: %s", finding.state, finding.kind, finding.run, finding.message)
@@ -174,7 +202,7 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class _Loop:
+class Loop:
     """What lives as long as one connection to the broker."""
 
     source: Source

@@ -45,7 +45,7 @@ def discounted_sum(before: Tensor, x: Tensor, decay: float) -> Tensor:
     >>> discounted_sum(torch.tensor([8.0]), torch.tensor([[1.0, 0.0, 2.0]]), 0.5)
     tensor([[5.0000, 2.5000, 3.2500]])
     """
-    return discounted(x, decay) + before[..., None] * carry(decay, x.shape[-1], x)
+    return discounted(x, decay).addcmul_(before[..., None], carry(decay, x.shape[-1], x))  # a fresh tensor: ours
 
 
 def bounded(x: Tensor) -> Tensor:

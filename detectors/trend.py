@@ -22,7 +22,7 @@ from detectors.cell import State
 from detectors.recurrence import bounded, decay_of, discounted_sum, held, last, previous, resolution
 
 
-SUMS: Final = ("fast", "fast_weight", "slow", "slow_weight", "drift", "square", "square_weight", "wide", "wide_weight")
+SUMS: Final = ("fast", "fast_weight", "slow", "slow_weight", "drift", "square", "square_weight", "wide")
 MOST_CORRELATED: Final = 0.9
 """Correlation beyond which the estimate, made of some hundred values, says too little."""
 
@@ -75,7 +75,6 @@ class Trend:
             "square": (difference**2, self.slow),
             "square_weight": (second.to(x.dtype), self.slow),
             "wide": (torch.where(third, difference + before_that, 0.0) ** 2, self.slow),
-            "wide_weight": (third.to(x.dtype), self.slow),
         }
         sums = {name: discounted_sum(state[name], term, decay_of(tau)) for name, (term, tau) in terms.items()}
         past = sums["slow"] / sums["slow_weight"]
@@ -116,6 +115,6 @@ def _wander(sums: State) -> Tensor:
     """
     drift = sums["drift"] / sums["square_weight"]
     single = sums["square"] / sums["square_weight"] - drift**2
-    double = sums["wide"] / sums["wide_weight"] - 4 * drift**2
+    double = sums["wide"] / sums["square_weight"] - 4 * drift**2  # one term fewer: forgotten once warm
     rho = (double / single - 1).nan_to_num(0.0).clamp(0.0, MOST_CORRELATED)
     return (1 + rho).sqrt() / (1 - rho)
