@@ -51,7 +51,7 @@ class Painter:
         fleet = self._fleet
         parts: dict[str, list[Table]] = {}
         warming: dict[str, list[str]] = {}
-        for pool in fleet.pools.values():
+        for pool in fleet.rows.pools.values():
             for table in self._tables(pool):
                 parts.setdefault(table.name, []).append(table)
             for run, words in _warming(pool):

@@ -95,12 +95,13 @@ def restore(fleet: Fleet, data: bytes) -> Run:
 
 def _restore_rows(fleet: Fleet, run: Run, rows: Any) -> None:
     for stream, slots, what, digest, row_data in rows:
-        pool = fleet.pool(stream, slots)
+        pool = fleet.rows.pool(stream, slots)
         row = _place(pool, run, stream, what)
         if digest == pool.digest:
             pool.unpack(row, row_data)
         else:
             fleet.telemetry.count("snapshots_unusable", "other_detectors")
+            _forget_findings(run, what[0], pool)
         # Not those of the snapshot: the deployment's may be others by now.
         pool.set_thresholds(row, fleet.defaults | dict(run.thresholds()))
     for phase, objective in run.objectives.items():
@@ -110,13 +111,23 @@ def _restore_rows(fleet: Fleet, run: Run, rows: Any) -> None:
         run.weigh(phase, objective)
 
 
+def _forget_findings(run: Run, phase: str, pool: Pool) -> None:
+    """Without the memory of who made them, findings would fire for ever: nobody could resolve them."""
+    kinds = {kind.name for cell in pool.cells for kind in cell.kinds}
+    run.findings = {
+        key: kept
+        for key, kept in run.findings.items()
+        if kept.state == "resolved" or kept.phase != phase or kept.kind not in kinds
+    }
+
+
 def _rows(fleet: Fleet, run: Run) -> list[_Row]:
     rows = [
         _Row(o.pool, o.row, ("objective", o.pool.slots, [phase, list(o.slots)])) for phase, o in run.objectives.items()
     ]
-    rows += [_Row(fleet.pool("series"), row, ("series", 0, list(key))) for key, row in run.series.items()]
+    rows += [_Row(fleet.rows.pool("series"), row, ("series", 0, list(key))) for key, row in run.series.items()]
     return rows + [
-        _Row(fleet.pool("predictions"), row, ("predictions", 0, [phase])) for phase, row in run.predictions.items()
+        _Row(fleet.rows.pool("predictions"), row, ("predictions", 0, [phase])) for phase, row in run.predictions.items()
     ]
 
 

@@ -53,7 +53,7 @@ class Traces(Mapping[str, Sequence[Trace]]):
                     for name in ("count", "first", "newest", "values")
                 ),
             )
-            for pool in fleet.pools.values()
+            for pool in fleet.rows.pools.values()
             for cell in pool.cells
             if isinstance(cell, TraceCell)
         ]

@@ -18,6 +18,9 @@ SECRET_WORDS: Final = ("password", "secret", "token")
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+URL: Final = r"^$|^https?://[^@\s,]+$"
+"""A password in a URL would be logged and exported: there are settings for it."""
+URLS: Final = r"^https?://[^@\s,]+(,https?://[^@\s,]+)*$"
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -54,8 +57,8 @@ class Settings(BaseSettings):
     )
     session_seconds: Seconds = Field(
         10.0,
-        description="A service that is dead or cut off for this many seconds loses its runs to the others of its group. "
-        "Apache Kafka allows 6 or more.",
+        description="A service that is dead or cut off for this many seconds loses its runs to the others of its "
+        "group. Apache Kafka allows 6 or more.",
     )
     partitions: Count = Field(
         12,
@@ -105,6 +108,39 @@ class Settings(BaseSettings):
         {},
         description="Thresholds of this deployment by name, as a JSON object, e.g. "
         '{"class_entropy_floor": 0.8}. A run\'s own declaration wins. docs/findings.md lists the names.',
+    )
+    external_url: str = Field(
+        "",
+        pattern=URL,
+        description="Where people reach the page, e.g. https://losswatch.example.org: alerts link to it. Empty: "
+        "they do not.",
+    )
+    alertmanager_urls: str | None = Field(
+        None,
+        pattern=URLS,
+        description="Alertmanagers to hand firing findings to at once, as URL[,URL...], besides the rules of "
+        "Prometheus. docs/alerting.md says when that is worth it.",
+    )
+    alertmanager_labels: dict[str, str] = Field(
+        {},
+        description="Labels added to every alert handed over, as a JSON object: the external_labels of Prometheus, so "
+        "that its alerts and these are the same.",
+    )
+    alertmanager_user: str | None = Field(None, description="User name for basic authentication at the Alertmanagers.")
+    alertmanager_password: SecretStr | None = Field(None, description="Its password. Never logged or printed.")
+    alertmanager_token: SecretStr | None = Field(
+        None, description="Bearer token for the Alertmanagers, instead of user and password. Never logged or printed."
+    )
+    runbook_url: str = Field(
+        "https://example.org/losswatch/docs/runbooks/{alert}.md",
+        description="Where docs/runbooks is published, {alert} standing for an alert's name. "
+        "scripts/configure_alerting.py puts it into the rules.",
+    )
+    grafana_url: str = Field(
+        "https://grafana.example.org",
+        pattern=URL,
+        description="The Grafana that has the dashboards: alerts link to them. scripts/configure_alerting.py puts it "
+        "into the rules.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe messages that are logged."

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from consumers.decode import MOST_DEAD
-from consumers.fleet import Fleet, Limits
+from consumers.fleet import Fleet
 from consumers.memory import MemoryBroker
+from consumers.rows import Limits
 from consumers.source import Slot
 from losswatch.encoding import MAX_BYTES, encode
 from losswatch.schema import Steps

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from consumers.fleet import WIDTHS, Fleet, Limits
+from consumers.fleet import Fleet
 from consumers.picture import Painter
+from consumers.rows import WIDTHS, Limits
 from losswatch.schema import Record, RunEnd, Steps
 from tests.consumers.builders import (
     Readings,
@@ -47,7 +48,7 @@ def test_a_dropped_run_makes_room_for_another() -> None:
     fleet = a_fleet(limits=Limits(runs=1))
     take(fleet, make_steps("a", 0, 4, seq=0))
     fleet.drop(fleet.runs["a"])
-    assert all(len(pool) == 0 for pool in fleet.pools.values())
+    assert all(len(pool) == 0 for pool in fleet.rows.pools.values())
     take(fleet, make_steps("b", 0, 4, seq=0))
     assert list(fleet.runs) == ["b"]
 
@@ -118,7 +119,7 @@ def test_thresholds_declared_before_during_or_anew_are_those_in_force() -> None:
 
     def floor() -> float:
         row = fleet.runs["r"].predictions["test"]
-        value: float = fleet.pool("predictions").state["threshold.class_entropy_floor"][row].item()
+        value: float = fleet.rows.pool("predictions").state["threshold.class_entropy_floor"][row].item()
         return value
 
     take(fleet, make_predictions("r", 0, seq=1))
@@ -133,7 +134,7 @@ def test_a_declared_threshold_holds_for_rows_that_come_later() -> None:
     fleet = a_fleet()
     take(fleet, make_start("r", thresholds={"class_entropy_floor": 1.0}), make_predictions("r", 0, 0.9, seq=1))
     row = fleet.runs["r"].predictions["test"]
-    assert fleet.pool("predictions").state["threshold.class_entropy_floor"][row].item() == 1.0
+    assert fleet.rows.pool("predictions").state["threshold.class_entropy_floor"][row].item() == 1.0
 
 
 def test_unknown_thresholds_are_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -115,7 +115,7 @@ def test_broken_bytes_are_unusable_and_leave_nothing_behind(data: st.DataObject)
         restore(fleet, broken)
     except SnapshotUnusable:
         assert fleet.runs == {}
-        assert all(len(pool) == 0 for pool in fleet.pools.values())
+        assert all(len(pool) == 0 for pool in fleet.rows.pools.values())
     Painter(fleet, 1.0).paint(0.0)
 
 

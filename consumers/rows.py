@@ -1,0 +1,176 @@
+"""Where every run's series, objectives and predictions live: the pools, their rows, and the caps on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from sys import intern
+from typing import Final
+
+import numpy as np
+import torch
+
+from consumers.pools import Pool
+from consumers.runs import ObjectiveRow, RowKey, Run, SeriesKey
+from consumers.split import StepsPart
+from consumers.telemetry import Telemetry
+from detectors.cell import Cell, Stream
+from losswatch.arrays import Ints
+
+WIDTHS: Final = (4, 8, 16, 32, 64, 128, 256)
+"""Slots of the objective pools: an objective lives in the narrowest that holds its components."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds the memory and the label sets."""
+
+    runs: int = 20_000
+    series_per_run: int = 256
+    name_length: int = 200
+
+
+class Rows:
+    """Gives runs their rows. ``defaults`` are the deployment's thresholds, ``like`` the state's dtype and device."""
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        defaults: Mapping[str, float],
+        limits: Limits,
+        like: torch.Tensor,
+        telemetry: Telemetry,
+    ) -> None:
+        self._cells, self._defaults, self._limits, self._telemetry = cells, defaults, limits, telemetry
+        self.like = like
+        self.pools: dict[tuple[Stream, int], Pool] = {}
+
+    def pool(self, stream: Stream, slots: int = 0) -> Pool:
+        """The pool of a stream, made at its first use."""
+        if (stream, slots) not in self.pools:
+            self.pools[stream, slots] = Pool(stream, slots, self._cells, self._defaults, self.like)
+        return self.pools[stream, slots]
+
+    def drop(self, run: Run) -> None:
+        """Free all rows of a run."""
+        for objective in run.objectives.values():
+            objective.pool.drop(objective.row)
+        for row in run.series.values():
+            self.pool("series").drop(row)
+        for row in run.predictions.values():
+            self.pool("predictions").drop(row)
+
+    def declare(self, run: Run) -> None:
+        """Set what the run declared; a threshold that it no longer declares goes back to the deployment's."""
+        thresholds = {**self._defaults, **run.thresholds()}
+        for phase, objective in run.objectives.items():
+            objective.pool.set_thresholds(objective.row, thresholds)
+            run.weigh(phase, objective)
+        for row in run.series.values():
+            self.pool("series").set_thresholds(row, thresholds)
+        for row in run.predictions.values():
+            self.pool("predictions").set_thresholds(row, thresholds)
+
+    def objective(self, run: Run, part: StepsPart, settle: Callable[[], None]) -> ObjectiveRow | None:
+        """The phase's row, with a slot for every component of the part that the caps allow; None if they allow none.
+
+        ``settle`` is called before the row moves to a wider pool: pieces that point at the old one must be used first.
+        """
+        row = run.objectives.get(part.phase)
+        if row is None:
+            if not self._room(run, part.phase):
+                return None
+            row = run.objectives[part.phase] = self._place(run, part.phase, len(part.components))
+        if part.total is not None and row.series[0] < 0:
+            row.series = _with(row.series, 0, self.series(run, SeriesKey(part.phase, "total", "total")))
+        if new := [name for name in part.components if name not in row.slots]:
+            self._add_slots(run, part.phase, row, new, settle)
+        return row
+
+    def series(self, run: Run, key: SeriesKey) -> int:
+        """The row of a series; -1 where a cap refuses a new one."""
+        row = run.series.get(key)
+        if row is None:
+            if not self._room(run, max(key.name, key.slice or "", key=len)):
+                return -1
+            key = key._replace(phase=intern(key.phase), name=intern(key.name))  # the same in most runs
+            row = run.series[key] = self._add(self.pool("series"), run, key.phase, key)
+        return row
+
+    def predictions(self, run: Run, phase: str) -> int:
+        """The row of a phase's predictions; -1 where a cap refuses a new one."""
+        row = run.predictions.get(phase)
+        if row is None:
+            if not self._room(run, phase):
+                return -1
+            row = run.predictions[phase] = self._add(self.pool("predictions"), run, phase)
+        return row
+
+    def has_room_for_phase(self, run: Run, phase: str) -> bool:
+        """Whether the run may use this phase; counts a refusal."""
+        if phase not in run.newest_step and len(run.newest_step) >= self._limits.series_per_run:
+            return self._refuse("series_per_run")
+        return True
+
+    def has_room_for_run(self, runs: int) -> bool:
+        """Whether one more run may be watched; counts a refusal."""
+        return runs < self._limits.runs or self._refuse("runs")
+
+    def _add(self, pool: Pool, run: Run, phase: str, series: SeriesKey | None = None) -> int:
+        row = pool.add(RowKey(run.run, phase, series))
+        pool.set_thresholds(row, run.thresholds())
+        return row
+
+    def _place(self, run: Run, phase: str, components: int) -> ObjectiveRow:
+        """A fresh row in the narrowest pool that holds so many components."""
+        width = next((width for width in WIDTHS if width >= components), WIDTHS[-1])
+        pool = self.pool("objective", width)
+        row = self._add(pool, run, phase)
+        return ObjectiveRow(pool, row, {}, np.ones(width), np.full(1 + width, -1, dtype=np.int64))
+
+    def _add_slots(
+        self, run: Run, phase: str, row: ObjectiveRow, names: Sequence[str], settle: Callable[[], None]
+    ) -> None:
+        """Give components a slot, in a wider pool if need be."""
+        names = self._affordable(run, names, WIDTHS[-1] - len(row.slots))
+        if len(row.slots) + len(names) > row.pool.slots:
+            settle()
+            wider = self._place(run, phase, len(row.slots) + len(names))
+            row.pool.widen(row.row, wider.pool, wider.row)
+            row.pool.drop(row.row)
+            wider.series[: len(row.series)] = row.series
+            row.pool, row.row, row.series = wider.pool, wider.row, wider.series
+        for name in names:
+            row.slots[name] = len(row.slots)
+            row.series = _with(row.series, len(row.slots), self.series(run, SeriesKey(phase, "component", name)))
+        row.pool.version += 1
+        run.weigh(phase, row)
+
+    def _affordable(self, run: Run, names: Sequence[str], most: int) -> list[str]:
+        """The names of new components that the caps allow; counts what they refuse."""
+        taken: list[str] = []
+        for name in names:
+            if len(taken) == most:
+                self._refuse("components")
+            elif self._room(run, name, len(taken)):
+                taken.append(name)
+        return taken
+
+    def _room(self, run: Run, name: str, more: int = 0) -> bool:
+        """Whether the caps allow one series of this name, and ``more``; counts what they refuse."""
+        if len(name) > self._limits.name_length:
+            return self._refuse("name_length")
+        if len(run.series) + len(run.objectives) + more >= self._limits.series_per_run:
+            return self._refuse("series_per_run")
+        return True
+
+    def _refuse(self, cap: str) -> bool:
+        self._telemetry.count("refused", cap)
+        return False
+
+
+def _with(series: Ints, place: int, row: int) -> Ints:
+    """A copy with one entry set: pieces already gathered keep the array they were given."""
+    changed = series.copy()
+    changed[place] = row
+    return changed
