@@ -127,6 +127,11 @@ class MemoryBroker:
         ``answer_lost``, after they took effect."""
         self._failures[call, answer_lost] += times
 
+    def heal(self) -> None:
+        """Be there, and let every call succeed from now on."""
+        self.available = True
+        self._failures.clear()
+
     @contextmanager
     def _call(self, call: Call) -> Iterator[None]:
         self._fail(call, answer_lost=False)

@@ -19,6 +19,7 @@ from losswatch.topics import ALIKE, STEPS
 from service.http import Web
 from service.metrics import STATES, Exposition
 from service.page import Pages
+from service.push import pushing
 from service.server import Server
 from service.settings import Settings
 
@@ -72,6 +73,7 @@ def serve(settings: Settings, make_worker: MakeWorker | None = None) -> None:
         except OSError as error:
             raise CannotServe(str(error)) from error
         log.info("losswatch %s: page, API and /metrics at %s, Kafka at %s", web.exposition.version, server.url, address)
+        stack.enter_context(pushing(settings, view, telemetry))
         if prepare_topics(broker, address, settings.partitions, telemetry, stop):
             worker = (make_worker or _make_worker)(settings, broker, telemetry, thresholds)
             worker.run(stop)
@@ -172,9 +174,7 @@ def _broker(settings: Settings) -> Iterator[tuple[Broker, str]]:
         if settings.bootstrap_servers is None:
             raise CannotServe(NO_BROKER)
         address = settings.bootstrap_servers
-        broker = KafkaBroker(
-            address, security=settings.kafka_arguments(), session_timeout=settings.session_seconds
-        )
+        broker = KafkaBroker(address, security=settings.kafka_arguments(), session_timeout=settings.session_seconds)
         yield broker, address
         return
 
@@ -203,7 +203,15 @@ def _web(
     return Web(
         view,
         telemetry,
-        Exposition(view, telemetry, thresholds, product_version(), settings.max_label_length, _known_labels()),
+        Exposition(
+            view,
+            telemetry,
+            thresholds,
+            product_version(),
+            settings.external_url,
+            settings.max_label_length,
+            _known_labels(),
+        ),
         Pages(thresholds, address, product_version(), limit),
         limit,
     )
@@ -212,13 +220,15 @@ def _web(
 def _make_worker(settings: Settings, broker: Broker, telemetry: Telemetry, thresholds: Mapping[str, float]) -> Worker:
     import torch
 
-    from consumers.fleet import Fleet, Limits
+    from consumers.fleet import Fleet
+    from consumers.rows import Limits
     from consumers.worker import Policy
     from consumers.worker import Worker as FleetWorker
 
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise CannotServe("LOSSWATCH_DEVICE is cuda, but torch finds no GPU. Take auto or cpu, or a torch with CUDA.")
     on_gpu = settings.device != "cpu" and torch.cuda.is_available()
+    torch.set_num_threads(1)  # the blocks are small, and handing them out takes longer: more cores are more services
     fleet = Fleet(
         telemetry,
         thresholds=thresholds,

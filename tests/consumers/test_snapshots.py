@@ -12,6 +12,7 @@ from consumers.picture import Painter
 from consumers.snapshots import SnapshotUnusable, next_offsets, restore, snapshot
 from detectors import catalog
 from detectors.components.conflict import Conflict
+from detectors.predictions.diversity import Diversity
 from tests.consumers.builders import a_fleet, a_story, decoded, make_start, make_steps, told
 
 ITEMS = decoded(
@@ -69,6 +70,16 @@ def test_rows_of_other_detectors_start_afresh_and_are_counted() -> None:
     assert found["class_entropy_ratio"] == expected["class_entropy_ratio"]
     assert "component_value" not in found
     assert other.runs["one"].steps == fleet.runs["one"].steps
+
+
+def test_findings_of_other_detectors_do_not_fire_for_ever() -> None:
+    fleet = a_fleet()
+    fleet.take(ITEMS)
+    firing = {kept.kind for kept in fleet.runs["one"].findings.values() if kept.state != "resolved"}
+    assert {"diversity_collapse", "diversity_decline"} <= firing
+    cells = [Diversity(warm_up=30) if isinstance(c, Diversity) else c for c in catalog.CELLS]
+    kept = moved(fleet, cells=cells).runs["one"].findings.values()
+    assert {k.kind for k in kept if k.state != "resolved"} == firing - {"diversity_collapse", "diversity_decline"}
 
 
 def test_the_deployments_thresholds_are_those_of_today_and_the_runs_own_stay() -> None:
