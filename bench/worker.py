@@ -213,7 +213,9 @@ def main() -> None:
 
 def _machine() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    model = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
     return f"Machine: {os.cpu_count()} cores of {model}, {platform.system()}, Python {platform.python_version()}."
 
 

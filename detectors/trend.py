@@ -21,7 +21,6 @@ from torch import Tensor
 from detectors.cell import State
 from detectors.recurrence import bounded, decay_of, discounted_sum, held, last, previous, resolution
 
-
 SUMS: Final = ("fast", "fast_weight", "slow", "slow_weight", "drift", "square", "square_weight", "wide")
 MOST_CORRELATED: Final = 0.9
 """Correlation beyond which the estimate, made of some hundred values, says too little."""

@@ -21,8 +21,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 def cloud_event(record: Record, content_type: str = JSON) -> list[tuple[str, bytes]]:
     """The headers a record is published with.
 
-    ``ce_id`` is ``session/seq``, a finding's own id and state, or random where there is neither; ``ce_time`` is left out
-    where the record's time is none that a calendar has.
+    ``ce_id`` is ``session/seq``, a finding's own id and state, or random where there is neither; ``ce_time``
+    is left out where the record's time is none that a calendar has.
 
     >>> from losswatch.schema import RunEnd
     >>> for name, value in cloud_event(RunEnd(run="a b", session="8f3c", seq=5, time=1764000000.5)):
