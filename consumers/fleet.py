@@ -23,7 +23,7 @@ from consumers.telemetry import Telemetry
 from detectors import catalog
 from detectors.cell import Cell
 from losswatch.arrays import Floats, Ints, reported
-from losswatch.schema import Finding, Predictions, Record, RunEnd, RunStart, Steps
+from losswatch.schema import Finding, Heartbeat, Predictions, Record, RunEnd, RunStart, Steps
 
 log: Final = logging.getLogger(__name__)
 
@@ -93,6 +93,10 @@ class Fleet:
             return
         run.seen = max(run.seen, record.time)
         run.records += 1
+        if isinstance(record, Heartbeat):
+            run.beats_every = record.every
+            return
+        run.reported = max(run.reported, record.time)
         if isinstance(record, Steps):
             self._take_steps(run, record)
         elif isinstance(record, Predictions):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +26,8 @@ LABELS: Final = {
 }
 """The labels of a reading after the run, by stream and by what it is per."""
 STATES: Final = {"firing": 0, "pending": 1, "resolved": 2}
+MISSED_BEATS: Final = 3
+"""So many heartbeats must be missing before a run is called lost."""
 SEVERITIES: Final = {"critical": 0, "warning": 1, "info": 2}
 
 
@@ -41,13 +44,17 @@ class _Index:
 class Painter:
     """Makes views; remembers from one to the next what did not change. Used on the worker's thread."""
 
-    def __init__(self, fleet: Fleet, silent_after: float) -> None:
-        self._fleet, self._silent_after = fleet, silent_after
+    def __init__(self, fleet: Fleet, silent_after: float, lost_after: float = inf) -> None:
+        self._fleet, self._silent_after, self._lost_after = fleet, silent_after, lost_after
         self._indices: dict[tuple[str, int, str], _Index] = {}
         self._runs: dict[str, tuple[object, RunView]] = {}
 
-    def paint(self, now: float) -> View:
-        """The view at ``now`` (Unix seconds)."""
+    def paint(self, now: float, caught_up: Set[int] | None = None) -> View:
+        """The view at ``now`` (Unix seconds).
+
+        No run is called lost whose partition is not ``caught_up`` (None: all are): its heartbeats may be waiting
+        to be read.
+        """
         fleet = self._fleet
         parts: dict[str, list[Table]] = {}
         warming: dict[str, list[str]] = {}
@@ -56,7 +63,10 @@ class Painter:
                 parts.setdefault(table.name, []).append(table)
             for run, words in _warming(pool):
                 warming.setdefault(run, []).append(words)
-        runs = {name: self._run_view(run, now, warming.get(name, [])) for name, run in fleet.runs.items()}
+        runs = {
+            name: self._run_view(run, self._status(run, now, caught_up), warming.get(name, []))
+            for name, run in fleet.runs.items()
+        }
         self._runs = {name: known for name, known in self._runs.items() if name in runs}
         return View(
             made=now,
@@ -83,12 +93,20 @@ class Painter:
             known = self._indices[at] = _index(self._fleet.runs, pool, reading)
         return known
 
-    def _run_view(self, run: Run, now: float, warming: list[str]) -> RunView:
-        silent = run.status == "running" and now - run.heard > self._silent_after
-        state = (run.records, run.duplicates, run.status, silent, warming)
+    def _status(self, run: Run, now: float, caught_up: Set[int] | None) -> str:
+        """``lost`` is a run whose process is gone; ``silent`` one that lives, or never said how to tell."""
+        if run.status != "running":
+            return run.status
+        beats = run.beats_every is not None and (caught_up is None or run.partition in caught_up)
+        if beats and now - run.heard > max(self._lost_after, MISSED_BEATS * (run.beats_every or 0.0)):
+            return "lost"
+        return "silent" if now - run.told > self._silent_after else "running"
+
+    def _run_view(self, run: Run, status: str, warming: list[str]) -> RunView:
+        state = (run.records, run.duplicates, status, warming)
         known = self._runs.get(run.run)
         if known is None or known[0] != state:
-            known = self._runs[run.run] = (state, _run_view(run, "silent" if silent else run.status, warming))
+            known = self._runs[run.run] = (state, _run_view(run, status, warming))
         return known[1]
 
 
@@ -148,6 +166,7 @@ def _run_view(run: Run, status: str, warming: list[str]) -> RunView:
         partition=run.partition,
         started=run.started,
         seen=run.seen,
+        reported=run.reported,
         steps=dict(run.newest_step),
         steps_seen=run.steps,
         records=run.records,

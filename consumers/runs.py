@@ -68,6 +68,12 @@ class Run:
     """When its newest record was made, by the job's clock, Unix seconds."""
     heard: float = 0.0
     """When a record of it was last used here, by this machine's clock, Unix seconds."""
+    reported: float = 0.0
+    """As ``seen``, of records that are more than a sign of life."""
+    told: float = 0.0
+    """As ``heard``, of records that are more than a sign of life."""
+    beats_every: float | None = None
+    """How often it is heard of while it lives, in seconds; None where it promised nothing."""
     declared: RunStart | None = None
     status: Status = "running"
     ended: float | None = None

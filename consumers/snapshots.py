@@ -156,6 +156,7 @@ def _outline(run: Run) -> dict[str, Any]:
         "started": run.started,
         "seen": run.seen,
         "heard": run.heard,
+        "life": [run.reported, run.told, run.beats_every],
         "declared": run.declared.model_dump_json(exclude_unset=True) if run.declared else None,
         "status": run.status,
         "ended": run.ended,
@@ -179,6 +180,7 @@ def _load(data: bytes) -> dict[str, Any]:
 
 def _run(fields: dict[str, Any]) -> Run:
     run = Run(fields["run"], fields["partition"], fields["started"], fields["seen"], fields["heard"])
+    run.reported, run.told, run.beats_every = fields.get("life", [run.seen, run.heard, None])
     if fields["declared"] is not None:
         run.declared = RunStart.model_validate_json(fields["declared"])
     run.status, run.ended = fields["status"], fields["ended"]

@@ -53,7 +53,8 @@ class RunView:
     job: str | None
     labels: Mapping[str, str]
     status: str
-    """``running``, ``silent``, ``finished``, ``failed`` or ``stopped``."""
+    """``running``, ``silent`` (nothing reported for a while), ``lost`` (its heartbeats stopped: the process is gone),
+    ``finished``, ``failed`` or ``stopped``."""
     partition: int
     started: float
     """Unix seconds of its first record."""
@@ -73,6 +74,8 @@ class RunView:
     """Detectors that cannot judge yet, in words: "unknown" is not "healthy"."""
     declared: Mapping[str, Any]
     """What ``run_start`` said, as JSON."""
+    reported: float = 0.0
+    """Unix seconds of its newest record that is more than a sign of life."""
 
 
 @dataclass(frozen=True, slots=True)

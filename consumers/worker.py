@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -18,7 +18,7 @@ from consumers.outbox import Outbox
 from consumers.picture import Painter
 from consumers.source import Broker, BrokerUnavailable, Sink, Source
 from consumers.view import View
-from losswatch.schema import Finding
+from losswatch.schema import Finding, Record
 
 log: Final = logging.getLogger(__name__)
 findings_log: Final = logging.getLogger("losswatch.findings")
@@ -42,7 +42,9 @@ class Policy:
     retry_after: float = 2.0
     """Wait after the broker did not answer."""
     silent_after: float = 300.0
-    """A running run that said nothing for so long is shown as silent."""
+    """A running run that reported nothing for so long is shown as silent."""
+    lost_after: float = 60.0
+    """A running run that sends heartbeats, and sent none for so long, is shown as lost."""
     evict_after: float = 3600.0
     """A run that said nothing for so long is dropped."""
     keep_ended: float = 600.0
@@ -63,7 +65,7 @@ class Worker:
         self._broker, self._fleet, self.policy = broker, fleet, policy or Policy()
         self.telemetry = fleet.telemetry
         self._clock, self._wall = clock, wall
-        self._painter = Painter(fleet, self.policy.silent_after)
+        self._painter = Painter(fleet, self.policy.silent_after, self.policy.lost_after)
         self.view = View()
         self._viewed = self._checkpointed = clock()
         self._view_cost = 0.0
@@ -123,7 +125,7 @@ class Worker:
             decode_done = self._clock()
             findings, misplaced = self._fleet.take(decoded)
             loop.assignment.advance(usable)
-            self._hear({item.record.run for item in decoded})
+            self._hear([item.record for item in decoded])
             detected = self._clock()
             loop.outbox.add([(self._fleet.runs[f.run].partition, f) for f in findings], dead + misplaced)
             self._tell(loop, findings)
@@ -136,24 +138,26 @@ class Worker:
             loop.outbox.settle(partition)
         if self._clock() - self._viewed >= max(self.policy.view_every, VIEW_SHARE * self._view_cost):
             self._evict(loop, caught_up)
-            self.look()
+            self.look(caught_up)
         if self._clock() - self._checkpointed >= self.policy.checkpoint_every:
             self.checkpoint(loop)
 
-    def _hear(self, runs: set[str]) -> None:
+    def _hear(self, records: Sequence[Record]) -> None:
         now = self._wall()
-        for name in runs & self._fleet.runs.keys():
+        for name in {record.run for record in records} & self._fleet.runs.keys():
             self._fleet.runs[name].heard = now
+        for name in {record.run for record in records if record.type != "heartbeat"} & self._fleet.runs.keys():
+            self._fleet.runs[name].told = now
 
     def _caught_up(self, loop: Loop) -> set[int]:
         """The partitions of which nothing is waiting to be read."""
         lag = self.telemetry.lag
         return {p for p in loop.assignment.owned if all(lag.get((topic, p)) == 0 for topic in INPUTS)}
 
-    def look(self) -> None:
-        """Publish a new view."""
+    def look(self, caught_up: Set[int] | None = None) -> None:
+        """Publish a new view. Records of partitions that are not caught up are waiting to be read."""
         started = self._clock()
-        self.view = self._painter.paint(self._wall())
+        self.view = self._painter.paint(self._wall(), caught_up)
         self._viewed = self._clock()
         self._view_cost = self._viewed - started
         self.telemetry.observe("stage_seconds", self._view_cost, "view")

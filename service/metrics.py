@@ -29,15 +29,31 @@ from losswatch import topics
 from losswatch.encoding import Reason
 from losswatch.schema import Finding
 
-STATUSES: Final = ("running", "silent", "finished", "failed", "stopped")
+STATUSES: Final = ("running", "silent", "lost", "finished", "failed", "stopped")
+TEAM: Final = "team"
+"""The label that a job declares to say whose it is: alerts are routed by it."""
 STATES: Final = {"resolved": 0, "pending": 1, "firing": 2}
+UNUSABLE: Final = (
+    *get_args(Reason),
+    "invalid_predictions",
+    "wrong_partition",
+    "declaration_too_large",
+    "internal_error",
+)
+"""Why a record becomes a dead letter."""
 KNOWN_LABELS: Final[Mapping[CounterName, Sequence[tuple[str, ...]]]] = {
     "records": [
         *((topics.STEPS, kind) for kind in ("steps", "run_start", "run_end")),
         *((topics.PREDICTIONS, kind) for kind in ("predictions", "reference", "run_start", "run_end")),
     ],
-    "dead_letters": [(topic, why) for topic in (topics.STEPS, topics.PREDICTIONS) for why in get_args(Reason)],
-    "refused": [("runs",), ("series_per_run",), ("name_length",), ("unknown_threshold",)],
+    "dead_letters": [(topic, why) for topic in (topics.STEPS, topics.PREDICTIONS) for why in UNUSABLE],
+    "hook_drops": [
+        *((f"{kind}_{why}",) for kind in ("steps", "predictions") for why in ("buffer_full", "too_fast", "unusable")),
+        ("too_large",),
+        ("refused",),
+    ],
+    "refused": [("runs",), ("series_per_run",), ("components",), ("name_length",), ("unknown_threshold",)],
+    "snapshots_unusable": [("marker",), ("unreadable",), ("broken",), ("other_detectors",)],
     "runs_evicted": [("ended",), ("idle",)],
     "rebalances": [("assigned",), ("revoked",), ("lost",)],
 }
@@ -69,6 +85,7 @@ class Exposition:
     telemetry: Telemetry
     thresholds: Mapping[str, float]
     version: str
+    external_url: str = ""
     longest_label: int = 200
     known: Mapping[CounterName, Sequence[tuple[str, ...]]] = field(default_factory=dict)
     clock: Callable[[], float] = time.time
@@ -110,8 +127,8 @@ class Exposition:
             if at:
                 yield _gauge(name_, help_, round(self.clock() - (self.monotonic() - at), 3))
         yield _gauge("ready", "1 if partitions are assigned and their runs restored.", float(telemetry.ready))
-        build = InfoMetricFamily("losswatch_build", "The version that is running.")
-        build.add_metric((), {"version": self.version})
+        build = InfoMetricFamily("losswatch_build", "The version that is running and where its page is.")
+        build.add_metric((), {"version": self.version, "external_url": self.external_url})
         yield build
 
 
@@ -136,14 +153,15 @@ def _gauge(name: str, help_: str, value: float) -> GaugeMetricFamily:
 
 
 def _runs(view: View, names: _Labels) -> Iterator[Metric]:
-    info = InfoMetricFamily("losswatch_run", "A run, its project and its status.", labels=("run",))
+    info = InfoMetricFamily("losswatch_run", "A run, its project, its team and its status.", labels=("run",))
     steps = _family("run_steps", "Newest step of a run, by phase.", ("run", "phase"))
     seen = _family("run_last_seen_timestamp_seconds", "Unix time of a run's newest record.", ("run",))
     runs = _family("runs", "Runs watched, by status.", ("status",))
     counts = dict.fromkeys(STATUSES, 0)
     for run in view.runs.values():
         name = names[run.run]
-        info.add_metric((name,), {"project": names[run.job or ""], "status": run.status})
+        about = {"project": names[run.job or ""], "team": names[run.labels.get(TEAM, "")], "status": run.status}
+        info.add_metric((name,), about)
         seen.add_metric((name,), run.seen)
         for phase, step in run.steps.items():
             steps.add_metric((name, names[phase]), step)
@@ -159,19 +177,25 @@ def _findings(view: View, names: _Labels) -> Iterator[Metric]:
     value = _family("finding_value", "The value a finding is about, when its state last changed.", labels)
     threshold = _family("finding_threshold", "The threshold a finding's value is measured against.", labels)
     began = _family("finding_began_step", "The step at which a finding began.", labels)
+    weight = _family(
+        "finding_advice_weight", "The weight that a finding advises for a component.", (*labels, "component")
+    )
     for findings in view.findings.values():
-        for finding in _newest(findings):
+        for finding in newest(findings):
             key = tuple(names[part] for part in (finding.run, finding.phase, finding.kind, finding.subject or ""))
+            advice = finding.advice
+            if advice is not None and advice.component is not None and advice.value is not None:
+                weight.add_metric((*key, names[advice.component]), advice.value)
             state.add_metric((*key, finding.severity), STATES[finding.state])
             began.add_metric(key, finding.began)
             if finding.value is not None and not math.isnan(finding.value):
                 value.add_metric(key, finding.value)
             if finding.threshold is not None and not math.isnan(finding.threshold):
                 threshold.add_metric(key, finding.threshold)
-    yield from (state, value, threshold, began)
+    yield from (state, value, threshold, began, weight)
 
 
-def _newest(findings: Sequence[Finding]) -> Iterable[Finding]:
+def newest(findings: Sequence[Finding]) -> Iterable[Finding]:
     """One finding of each kind and subject: the one that is most alive, then the newest."""
     chosen: dict[tuple[str, str, str | None], Finding] = {}
     for finding in sorted(findings, key=lambda f: (STATES[f.state], f.began)):

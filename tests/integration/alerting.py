@@ -1,16 +1,15 @@
-"""A real Prometheus and a real Alertmanager on loopback, with the project's own rules and routing."""
+"""A real Prometheus and a real Alertmanager on loopback, with the project's own rules, routing and messages."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
-import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,45 +17,34 @@ import yaml
 
 from tests.brokers import free_port
 from tests.integration.process import wait_for
+from tests.integration.sinks import Inbox, Sinks, sinks
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
+PROMETHEUS = DEPLOY / "prometheus"
+ALERTMANAGER = DEPLOY / "alertmanager"
 
 
 @dataclass(frozen=True, slots=True)
-class Notification:
-    """One alert of one delivery to a webhook."""
+class Alertmanager:
+    """A running Alertmanager and what it delivered."""
 
-    receiver: str
-    status: str
-    labels: dict[str, str]
-    annotations: dict[str, str]
+    url: str
+    inbox: Inbox
 
+    def post(self, *alerts: dict[str, Any]) -> None:
+        """Hand it alerts."""
+        body = json.dumps(alerts).encode()
+        request = urllib.request.Request(
+            f"{self.url}/api/v2/alerts", body, {"Content-Type": "application/json"}, method="POST"
+        )
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            assert answer.status == 200
 
-@dataclass(slots=True)
-class Inbox:
-    """What Alertmanager delivered, in order."""
-
-    received: list[Notification] = field(default_factory=list)
-    _changed: threading.Condition = field(default_factory=threading.Condition)
-
-    def put(self, receiver: str, delivery: dict[str, Any]) -> None:
-        with self._changed:
-            for alert in delivery["alerts"]:
-                self.received.append(Notification(receiver, alert["status"], alert["labels"], alert["annotations"]))
-            self._changed.notify_all()
-
-    def wait(self, alertname: str, status: str = "firing", seconds: float = 20, **labels: str) -> Notification:
-        """The first such notification; fails with what came instead."""
-
-        def found() -> Notification | None:
-            wanted = (labels | {"alertname": alertname}).items()
-            return next((n for n in self.received if n.status == status and wanted <= n.labels.items()), None)
-
-        with self._changed:
-            self._changed.wait_for(lambda: found() is not None, seconds)
-            notification, came = found(), [(n.labels["alertname"], n.status) for n in self.received]
-        assert notification is not None, f"no {status} {alertname} within {seconds} s, but {came}"
-        return notification
+    def alerts(self, **labels: str) -> list[dict[str, Any]]:
+        """The alerts it has that are not over, by labels."""
+        with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=5) as answer:
+            found: list[dict[str, Any]] = json.load(answer)
+        return [alert for alert in found if labels.items() <= alert["labels"].items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,81 +63,103 @@ class Alerting:
 
 
 @contextmanager
-def alerting(service: str, folder: Path) -> Iterator[Alerting]:
-    """Scrape ``service`` (host:port) and evaluate every second; waits in rules and routing are cut to a second."""
-    inbox = Inbox()
-    with ExitStack() as stack:
-        webhook = stack.enter_context(_webhook(inbox))
-        ports = free_port(), free_port()
-        prometheus, alertmanager = _configure(folder, service, f"127.0.0.1:{ports[1]}", webhook)
-        stack.enter_context(
-            _process(
-                folder / "alertmanager.log",
-                f"http://127.0.0.1:{ports[1]}/-/ready",
-                "prometheus-alertmanager",
-                f"--config.file={alertmanager}",
-                f"--storage.path={folder / 'alertmanager'}",
-                f"--web.listen-address=127.0.0.1:{ports[1]}",
-                "--cluster.listen-address=",
-            )
-        )
-        stack.enter_context(
-            _process(
-                folder / "prometheus.log",
-                f"http://127.0.0.1:{ports[0]}/-/ready",
-                "prometheus",
-                f"--config.file={prometheus}",
-                f"--storage.tsdb.path={folder / 'prometheus'}",
-                f"--web.listen-address=127.0.0.1:{ports[0]}",
-                "--rules.alert.resend-delay=1s",  # what fires before Alertmanager was found is sent again
-            )
-        )
-        yield Alerting(inbox, f"http://127.0.0.1:{ports[0]}")
+def alerting(service: str, folder: Path, hold: str = "5m") -> Iterator[Alerting]:
+    """Scrape ``service`` (host:port) and evaluate every second; waits in rules and routing are cut to a second.
 
-
-def _configure(folder: Path, service: str, alertmanager: str, webhook: str) -> tuple[Path, Path]:
-    """The deployed files, quicker and pointed at this test's ports."""
-    prometheus = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
-    prometheus["global"] |= {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    prometheus["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alertmanager]}]}]
-    prometheus["scrape_configs"][0]["static_configs"] = [{"targets": [service]}]
-    for path in (DEPLOY / "prometheus").glob(prometheus["rule_files"][0]):
-        rules = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for rule in (rule for group in rules["groups"] for rule in group["rules"]):
-            rule |= {wait: "1s" for wait in ("for", "keep_firing_for") if wait in rule}
-        target = folder / path.relative_to(DEPLOY / "prometheus")
-        target.parent.mkdir(exist_ok=True)
-        target.write_text(yaml.safe_dump(rules), encoding="utf-8")
-    routing = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text(encoding="utf-8"))
-    for route in (routing["route"], *routing["route"]["routes"]):
-        route |= {"group_wait": "0s", "group_interval": "1s"}
-    for receiver in routing["receivers"]:
-        receiver["webhook_configs"][0]["url"] = f"{webhook}/{receiver['name']}"
-    for name, content in (("prometheus.yml", prometheus), ("alertmanager.yml", routing)):
-        (folder / name).write_text(yaml.safe_dump(content), encoding="utf-8")
-    return folder / "prometheus.yml", folder / "alertmanager.yml"
+    ``hold`` is how long the last word of a dead service counts.
+    """
+    with alertmanager(folder) as delivering, prometheus(service, delivering.url, folder, hold) as url:
+        yield Alerting(delivering.inbox, url)
 
 
 @contextmanager
-def _webhook(inbox: Inbox) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            inbox.put(self.path.strip("/"), json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
+def alertmanager(folder: Path) -> Iterator[Alertmanager]:
+    """The deployed Alertmanager, without its waits and delivering to `sinks`."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with ExitStack() as stack:
+        sink = stack.enter_context(sinks())
+        stack.enter_context(
+            _process(
+                folder / "alertmanager.log",
+                f"{url}/-/ready",
+                "prometheus-alertmanager",
+                f"--config.file={_routing(folder, sink)}",
+                f"--storage.path={folder / 'alertmanager'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+                "--web.external-url=https://alertmanager.example.org",
+                "--web.route-prefix=/",
+                "--cluster.listen-address=",
+            )
+        )
+        yield Alertmanager(url, sink.inbox)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Silence."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+@contextmanager
+def prometheus(service: str, alertmanager: str, folder: Path, hold: str = "5m") -> Iterator[str]:
+    """The deployed Prometheus, quicker; its URL."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with _process(
+        folder / "prometheus.log",
+        f"{url}/-/ready",
+        "prometheus",
+        f"--config.file={_scraping(folder, service, alertmanager.removeprefix('http://'), hold)}",
+        f"--storage.tsdb.path={folder / 'prometheus'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--rules.alert.resend-delay=1s",  # what fires before Alertmanager was found is sent again
+    ):
+        yield url
+
+
+def _scraping(folder: Path, service: str, alertmanager: str, hold: str) -> Path:
+    config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8"))
+    config["global"] |= {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alertmanager]}]}]
+    targets = {"losswatch": service, "alertmanager": alertmanager}
+    for job in config["scrape_configs"]:
+        job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
+    for path in PROMETHEUS.glob(config["rule_files"][0]):
+        rules = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for rule in (rule for group in rules["groups"] for rule in group["rules"]):
+            rule |= {wait: "1s" for wait in ("for", "keep_firing_for") if wait in rule}
+            if rule.get("record", "").endswith((":held", ":last")):
+                rule["expr"] = rule["expr"].replace("[5m]", f"[{hold}]")
+        target = folder / path.relative_to(PROMETHEUS)
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(yaml.safe_dump(rules), encoding="utf-8")
+    return _written(folder / "prometheus.yml", config)
+
+
+def _routing(folder: Path, sink: Sinks) -> Path:
+    config = yaml.safe_load((ALERTMANAGER / "alertmanager.yml").read_text(encoding="utf-8"))
+    config["global"] |= {"smtp_smarthost": sink.smarthost, "smtp_require_tls": False}
+    for name in ("smtp_auth_username", "smtp_auth_password_file"):
+        del config["global"][name]
+    secret = folder / "slack-url"
+    secret.write_text(f"{sink.webhook}/slack", encoding="utf-8")
+    config["global"]["slack_api_url_file"] = str(secret)
+    shutil.copytree(ALERTMANAGER / "templates", folder / "templates")
+    for route in _routes(config["route"]):
+        route |= {"group_wait": "0s", "group_interval": "1s"}
+    for receiver in config["receivers"]:
+        # A copy each: receivers that share a webhook in the file have one of their own here.
+        if "webhook_configs" in receiver:
+            receiver["webhook_configs"] = [
+                webhook | {"url": f"{sink.webhook}/{receiver['name']}"} for webhook in receiver["webhook_configs"]
+            ]
+    return _written(folder / "alertmanager.yml", config)
+
+
+def _routes(route: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield route
+    for child in route.get("routes", ()):
+        yield from _routes(child)
+
+
+def _written(path: Path, config: dict[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return path
 
 
 @contextmanager

@@ -66,10 +66,10 @@ def alerts(service: ServiceProcess, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @contextmanager
-def job(kafka: str, run: str, weight: float = WEAK_WEIGHT) -> Iterator[Job]:
+def job(kafka: str, run: str, weight: float = WEAK_WEIGHT, team: str = "research") -> Iterator[Job]:
     weights, threads = [weight], torch.get_num_threads()
     torch.set_num_threads(1)  # several would only wait for each other on a busy machine
-    with losswatch.start(run=run, bootstrap_servers=kafka, classes=list(range(10))) as publisher:
+    with losswatch.start(run=run, bootstrap_servers=kafka, classes=list(range(10)), labels={"team": team}) as publisher:
         try:
             yield Job(adapt(prepare(seed=0), publisher, lambda: weights[0], steps=2000), weights)
         finally:
@@ -89,17 +89,19 @@ def test_a_collapse_reaches_the_pager_and_resolves_when_the_job_takes_the_larger
         collapsing.recover()
         alerts.inbox.wait("LosswatchDiversityCollapse", "resolved", run="ttt-42")
 
-    assert told.receiver == "pager"
+    assert told.receiver == "research-pager"
     assert told.labels == {
         "alertname": "LosswatchDiversityCollapse",
         "severity": "critical",
         "run": "ttt-42",
         "phase": PHASE,
         "kind": "diversity_collapse",
+        "team": "research",
     }
     assert told.annotations["summary"] == "The predictions of a training run collapsed onto few classes."
     assert told.annotations["description"].startswith(f"Run ttt-42, phase {PHASE}: class entropy fell to 0.8")
     assert "(floor 0.850) and stayed there since step " in told.annotations["description"]
+    assert told.annotations["advice"].startswith(("Set the weight of ", "Raise the weight of "))
     assert told.annotations["runbook_url"].endswith("/docs/runbooks/LosswatchDiversityCollapse.md")
     assert {n.labels.get("run") for n in alerts.inbox.received} <= {"ttt-42", None}, "the healthy run stays silent"
 
@@ -115,10 +117,11 @@ def test_a_kill_of_the_service_is_reported_and_does_not_resolve_the_alert_of_a_r
         wait_for(
             lambda: bool(alerts.query(f"losswatch_checkpoint_timestamp_seconds > {told_at}")), "a checkpoint is written"
         )
+        died = len(alerts.inbox.received)
         service.kill()
-        assert alerts.inbox.wait("LosswatchDown").receiver == "pager"
+        assert alerts.inbox.wait("LosswatchDown", after=died).receiver == "operators-pager"
         service.start()
-        alerts.inbox.wait("LosswatchDown", "resolved")
+        alerts.inbox.wait("LosswatchDown", "resolved", after=died)
         told = [(n.labels["alertname"], n.status) for n in alerts.inbox.received if n.labels.get("run") == name]
         assert ("LosswatchDiversityCollapse", "resolved") not in told
         collapsing.recover()
