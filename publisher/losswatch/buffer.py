@@ -1,64 +1,12 @@
-"""The two bounded stores of a hook: the lane from the job's threads to the sender, and the outbox.
-
-Both drop their oldest content when full and count what they dropped; neither ever waits.
-"""
+"""What waits for the broker in memory: bounded, and every drop counted."""
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter, deque
-from collections.abc import Iterable
-from typing import Final, Generic, Literal, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
-T = TypeVar("T")
 Kind = Literal["control", "steps", "predictions"]
-
-
-class Lane(Generic[T]):
-    """Hands items from any thread to the one that takes them, without a lock.
-
-    ``limit`` bounds the length times the cost of the item being put, which bounds the sum of all
-    costs however they vary. A lock would let the taking thread, descheduled while it holds it, stop
-    the job; each operation here is one atomic step of a deque.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._items: deque[tuple[int, T]] = deque()
-        self._tickets = itertools.count()
-        self._next_ticket = 0
-        self._taken = 0
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def put(self, item: T, cost: int) -> None:
-        """Append an item, dropping the oldest ones while there is no room for its cost."""
-        items = self._items
-        while len(items) * cost > self._limit:
-            try:
-                items.popleft()
-            except IndexError:
-                break
-        items.append((next(self._tickets), item))
-
-    def take(self, most: int) -> list[T]:
-        """Up to ``most`` of the oldest items, oldest first. One thread only."""
-        taken: list[T] = []
-        while len(taken) < most:
-            try:
-                ticket, item = self._items.popleft()
-            except IndexError:
-                break
-            self._next_ticket = max(self._next_ticket, ticket + 1)
-            taken.append(item)
-        self._taken += len(taken)
-        return taken
-
-    @property
-    def dropped(self) -> int:
-        """How many items had been dropped before the newest one taken."""
-        return self._next_ticket - self._taken
 
 
 class Outgoing(NamedTuple):
@@ -66,60 +14,83 @@ class Outgoing(NamedTuple):
 
     kind: Kind
     topic: str
+    key: bytes
     seq: int
     value: bytes
     headers: list[tuple[str, bytes]]
     calls: int
     """How many calls of the job it stands for."""
+    group: Any = None
+    """Steps of one group may be thinned out together."""
+    place: Any = None
+    """Where it lies on disk, if it does."""
 
 
 LIMITS: Final[dict[Kind, int]] = {"control": 2**62, "steps": 32 * 2**20, "predictions": 16 * 2**20}
 """Most encoded bytes kept per kind. Control records are few by nature and never displaced."""
+THINNED_SHARE: Final = 8
+"""What is left of thinned-out steps may take this part of the limit of steps, on top of it."""
+
+Thin = Callable[[Sequence[Outgoing]], Outgoing]
+"""The essential steps of records of one group, as a record in the place of the first."""
 
 
-class Outbox:
-    """Encoded records that wait for the broker, in the order of their ``seq``. One thread only.
+class Buffer:
+    """Encoded records in the order of their ``seq``. One thread only.
 
-    >>> outbox = Outbox(Counter(), {"control": 9, "steps": 3, "predictions": 9})
+    Where there is no room, the oldest predictions go; of the oldest steps the essential ones stay, for as
+    long as there is room for those, at a resolution that is halved whenever there is none.
+
+    >>> buffer = Buffer(Counter(), {"control": 9, "steps": 3, "predictions": 9})
     >>> for seq, value in enumerate([b"ab", b"cd"]):
-    ...     outbox.add(Outgoing("steps", "losswatch.steps", seq, value, [], calls=64))
-    >>> outbox.next().seq, outbox.dropped
+    ...     buffer.add(Outgoing("steps", "losswatch.steps", b"r", seq, value, [], calls=64))
+    >>> buffer.next().seq, buffer.dropped
     (1, Counter({'steps_buffer_full': 64}))
     """
 
-    def __init__(self, dropped: Counter[str], limits: dict[Kind, int] = LIMITS) -> None:
+    def __init__(self, dropped: Counter[str], limits: dict[Kind, int] = LIMITS, thin: Thin | None = None) -> None:
         self.dropped = dropped
-        self._limits = limits
+        self._limits, self._thin = limits, thin
         self._records: dict[Kind, deque[Outgoing]] = {kind: deque() for kind in limits}
         self._bytes: dict[Kind, int] = dict.fromkeys(limits, 0)
+        self._thinned: deque[Outgoing] = deque()
+        self._thinned_bytes = 0
         self.calls = 0
         """How many calls of the job the records stand for."""
 
     def __len__(self) -> int:
-        return sum(map(len, self._records.values()))
+        return sum(map(len, self._records.values())) + len(self._thinned)
 
     @property
     def bytes(self) -> int:
         """Encoded bytes kept."""
-        return sum(self._bytes.values())
+        return sum(self._bytes.values()) + self._thinned_bytes
 
     def add(self, record: Outgoing) -> None:
-        """Append a record, dropping the oldest of its kind while the kind has no room."""
+        """Append a record, making room for it among those of its kind."""
         records, kind = self._records[record.kind], record.kind
         records.append(record)
         self._count(record, 1)
         while self._bytes[kind] > self._limits[kind] and records:
             oldest = records.popleft()
             self._count(oldest, -1)
-            self.dropped[f"{kind}_buffer_full"] += oldest.calls
+            if kind == "steps" and self._thin is not None:
+                self._keep_thinned(oldest)
+            else:
+                self._drop(kind, oldest.calls)
 
     def next(self) -> Outgoing | None:
         """Take the record with the lowest ``seq``."""
-        waiting = [records for records in self._records.values() if records]
+        waiting = [records for records in (*self._records.values(), self._thinned) if records]
         if not waiting:
             return None
-        record = min(waiting, key=lambda records: records[0].seq).popleft()
-        self._count(record, -1)
+        first = min(waiting, key=lambda records: records[0].seq)
+        record = first.popleft()
+        if first is self._thinned:
+            self._thinned_bytes -= len(record.value)
+            self.calls -= record.calls
+        else:
+            self._count(record, -1)
         return record
 
     def put_back(self, records: Iterable[Outgoing]) -> None:
@@ -131,3 +102,47 @@ class Outbox:
     def _count(self, record: Outgoing, sign: int) -> None:
         self._bytes[record.kind] += sign * len(record.value)
         self.calls += sign * record.calls
+
+    def _drop(self, kind: Kind, calls: int) -> None:
+        self.dropped[f"{kind}_buffer_full"] += calls
+
+    def _keep_thinned(self, record: Outgoing) -> None:
+        self._add_thinned([record])
+        limit = self._limits["steps"] // THINNED_SHARE
+        if self._thinned_bytes > limit:
+            self._halve()
+        while self._thinned_bytes > limit:
+            oldest = self._thinned.popleft()
+            self._thinned_bytes -= len(oldest.value)
+            self.calls -= oldest.calls
+            self._drop("steps", oldest.calls)
+
+    def _halve(self) -> None:
+        """Thin every two neighbours of a group out to one."""
+        before, self._thinned, self._thinned_bytes = self._thinned, deque(), 0
+        self.calls -= sum(record.calls for record in before)
+        alone: dict[Any, Outgoing] = {}
+        for record in before:
+            first = alone.pop(record.group, None)
+            if first is None:
+                alone[record.group] = record
+            else:
+                self._add_thinned([first, record])
+        for record in alone.values():
+            self._thinned.append(record)
+            self._thinned_bytes += len(record.value)
+            self.calls += record.calls
+        self._thinned = deque(sorted(self._thinned, key=lambda record: record.seq))
+
+    def _add_thinned(self, records: Sequence[Outgoing]) -> None:
+        assert self._thin is not None
+        calls = sum(record.calls for record in records)
+        try:
+            record = self._thin(records)
+        except Exception:  # a record that cannot be thinned is dropped as a whole
+            self._drop("steps", calls)
+            return
+        self._thinned.append(record)
+        self._thinned_bytes += len(record.value)
+        self.calls += record.calls
+        self._drop("steps", calls - record.calls)

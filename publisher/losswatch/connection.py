@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Final
 
+from losswatch.helper import Helper
 from losswatch.notices import Notices
 from losswatch.transport import Transport, Unavailable
 
@@ -18,17 +18,19 @@ QUIET_SECONDS: Final = 60.0
 
 
 class Connection:
-    """The state of a transport's connection; each attempt runs on a thread of its own."""
+    """The state of a transport's connection; attempts run on a thread of its own."""
 
     def __init__(self, transport: Transport, topics: Sequence[str], notices: Notices) -> None:
-        self.up = False
+        self.up = self.troubled = False
+        """Whether it is there; whether it failed and nothing was confirmed since."""
         self.attempts = 0
         self._transport = transport
         self._topics = topics
         self._notices = notices
         self._delay = FIRST_DELAY
         self._retry_at = float("-inf")
-        self._attempt: threading.Thread | None = None
+        self._helper = Helper("losswatch-connect")
+        self._attempted = False
         self._outcome: Unavailable | None = None
         self._given_up = False
         self._silent_until = float("-inf")
@@ -37,10 +39,10 @@ class Connection:
         """Whether it is up at monotonic time ``now``; starts an attempt where one is due."""
         if self.up:
             return True
-        if self._attempt is not None:
-            if self._attempt.is_alive():
+        if self._attempted:
+            if self._helper.busy:
                 return False
-            self._attempt = None
+            self._attempted = False
             if self._outcome is None:
                 self._connected(now)
                 return True
@@ -48,6 +50,11 @@ class Connection:
         elif now >= self._retry_at:
             self._begin()
         return False
+
+    @property
+    def trying(self) -> bool:
+        """Whether an attempt is being made."""
+        return self._helper.busy
 
     def lost(self, error: Exception, now: float) -> None:
         """Close it after a failure of a delivery."""
@@ -58,6 +65,7 @@ class Connection:
     def confirmed(self) -> None:
         """Note that the broker took a record, which ends the back-off."""
         self._delay = FIRST_DELAY
+        self.troubled = False
 
     def hurry(self) -> None:
         """From now on try without much delay: there is little time left."""
@@ -67,14 +75,16 @@ class Connection:
         """Close it for good; an attempt under way closes what it opens."""
         self._given_up = True
         self.up = False
-        if self._attempt is None or not self._attempt.is_alive():
+        if not self._helper.busy:
             self._transport.close()
+            self._transport.dismiss()
+        self._helper.stop()
 
     def _begin(self) -> None:
         self.attempts += 1
         self._outcome = None
-        self._attempt = threading.Thread(target=self._connect, name="losswatch-connect", daemon=True)
-        self._attempt.start()
+        self._attempted = True
+        self._helper.do(self._connect)
 
     def _connect(self) -> None:
         try:
@@ -85,6 +95,7 @@ class Connection:
             self._outcome = Unavailable(f"{type(error).__name__}: {error}"[:300])
         if self._given_up:
             self._transport.close()
+            self._transport.dismiss()
 
     def _connected(self, now: float) -> None:
         self.up = True
@@ -95,5 +106,6 @@ class Connection:
         message = "cannot publish to %s yet (%s). The job goes on; what it reports is kept and sent later"
         if self._notices.once("unavailable", message, self._transport.target, error):
             self._silent_until = now + QUIET_SECONDS
+        self.troubled = True
         self._retry_at = now + self._delay
         self._delay = min(LONGEST_DELAY, 2 * self._delay)

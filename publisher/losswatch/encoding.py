@@ -17,10 +17,12 @@ from collections.abc import Collection
 from typing import Any, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from losswatch import arrays
+from losswatch.arrays import Floats
 from losswatch.schema import BY_TYPE, INBOUND, Record
 
 JSON: Final = "application/json"
@@ -135,4 +137,14 @@ def _buffer(values: Any) -> Any:
         raise TypeError(f"cannot encode {type(values).__name__}")
     if values.ndim == 1 and values.dtype == np.float64 and not arrays.reported(values).all():
         return arrays.to_lists(values)
-    return arrays.to_buffer(values)
+    return arrays.to_buffer(_shortened(values) if values.ndim == 2 else values)
+
+
+def _shortened(values: Floats) -> npt.NDArray[Any]:
+    """The values in the shortest of the wire's float types that holds them exactly."""
+    with np.errstate(over="ignore"):
+        for dtype in (np.float16, np.float32):
+            shorter = values.astype(dtype)
+            if np.array_equal(shorter, values, equal_nan=True):
+                return shorter
+    return values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 
 
 def text_of(value: object, most: int = 300) -> str:
@@ -18,6 +17,8 @@ class Notices:
     """Says each kind of thing once on the ``losswatch`` logger, whatever the thread."""
 
     def __init__(self) -> None:
+        import logging  # a third of what `import losswatch` would cost
+
         self._said: set[str] = set()
         self._logger = logging.getLogger("losswatch")
 

@@ -15,13 +15,15 @@ from pydantic import ValidationError
 
 from losswatch import schema, tensors, topics
 from losswatch.arrays import NOT_REPORTED, Floats
-from losswatch.blocks import GROUPS, Row
+from losswatch.blocks import GROUPS, PER_STEP, Row
 from losswatch.buffer import Kind, Outgoing
-from losswatch.encoding import JSON, MSGPACK, encode
+from losswatch.encoding import JSON, MSGPACK, decode, encode
 from losswatch.fields import MAX_SERIES
 from losswatch.headers import cloud_event
 from losswatch.notices import Notices, text_of
-from losswatch.samples import NotABatch, Sampled, prediction_fields, summary_fields
+from losswatch.prediction_fields import every, prediction_fields, summary_fields
+from losswatch.samples import WIDE, NotABatch, Sampled
+from losswatch.thinning import thinned
 
 MAX_RECORD_BYTES: Final = 900_000
 """Longest encoded record: below the megabyte that Kafka brokers take unless told otherwise."""
@@ -53,6 +55,20 @@ class Records:
         given = {"status": status} | ({"error": error} if error else {})
         return self._control(schema.RunEnd.model_validate(self._common() | given))
 
+    def heartbeat(self, every: float) -> list[Outgoing]:
+        """``heartbeat``, of which there will be one at least ``every`` so many seconds."""
+        record = schema.Heartbeat.model_validate(self._common() | {"every": every})
+        return [self._outgoing("control", topics.STEPS, record, encode(record, self._content_type), 0)]
+
+    def thin(self, records: Sequence[Outgoing]) -> Outgoing:
+        """The essential steps of records of one group, as a record in the place of the first."""
+        decoded = [decode(each.value, self._content_type) for each in records]
+        fields = thinned([record for record in decoded if isinstance(record, schema.Steps)])
+        common = self._common() | {"seq": records[0].seq, "time": decoded[0].time}
+        record = schema.Steps.model_validate(common | fields)
+        value = encode(record, self._content_type)
+        return records[0]._replace(value=value, calls=len(record.step))
+
     def steps(self, rows: Sequence[Row]) -> list[Outgoing]:
         """The block as one record, or as several where one would be too long."""
         try:
@@ -65,7 +81,8 @@ class Records:
                 return []
         else:
             if len(value) <= MAX_RECORD_BYTES:
-                return [self._outgoing("steps", topics.STEPS, record, value, len(rows))]
+                group = (rows[0][0], rows[0][-1])
+                return [self._outgoing("steps", topics.STEPS, record, value, len(rows), group)]
             if len(rows) == 1:
                 return self._too_large(1, f"step {rows[0][1]} of phase {rows[0][0]}", len(value))
         half = len(rows) // 2
@@ -82,6 +99,10 @@ class Records:
             return []
         record = schema.Predictions.model_validate(self._common() | fields)
         value = encode(record, self._content_type)
+        while len(value) > MAX_RECORD_BYTES and any(name in fields for name in WIDE):
+            fields = every(math.ceil(len(value) / MAX_RECORD_BYTES), fields)
+            record = schema.Predictions.model_validate(self._common() | fields)
+            value = encode(record, self._content_type)
         if len(value) > MAX_RECORD_BYTES and fields["kind"] in ("probabilities", "logits"):
             record = schema.Predictions.model_validate(self._common() | summary_fields(fields))
             value = encode(record, self._content_type)
@@ -112,10 +133,12 @@ class Records:
         first = self._outgoing("control", topics.STEPS, record, value, 0)
         return [first, first._replace(topic=topics.PREDICTIONS)]
 
-    def _outgoing(self, kind: Kind, topic: str, record: schema.Record, value: bytes, count: int) -> Outgoing:
+    def _outgoing(
+        self, kind: Kind, topic: str, record: schema.Record, value: bytes, count: int, group: Any = None
+    ) -> Outgoing:
         self._next_seq += 1
         headers = cloud_event(record, self._content_type)
-        return Outgoing(kind, topic, self._next_seq - 1, value, headers, count)
+        return Outgoing(kind, topic, self._run.encode(), self._next_seq - 1, value, headers, count, group)
 
     def _too_large(self, count: int, what: str, size: int) -> list[Outgoing]:
         self._dropped["too_large"] += count
@@ -143,7 +166,7 @@ class Records:
         groups: dict[str, dict[str, Floats]] = {}
         slices: dict[str, dict[str, Floats]] = {}
         checkpoints: list[str | None] = [None] * length
-        for i, (_, number, when, total, group, parts, checkpoint) in enumerate(rows):
+        for i, (_, number, when, total, group, parts, checkpoint, _) in enumerate(rows):
             step[i], at[i] = number, when
             if total is not None:
                 _fill(totals, {"total": total}, i, length, complain)
@@ -159,6 +182,8 @@ class Records:
             fields["slices"] = slices
         if any(checkpoints):
             fields["checkpoint"] = checkpoints
+        if rows[0][-1] != PER_STEP:
+            fields["measured"], fields["divided_by"] = rows[0][-1]
         return fields
 
     def _complainer(self, what: str) -> Callable[[str], object]:

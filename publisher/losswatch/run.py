@@ -1,38 +1,37 @@
-"""The hook as a job sees it: `start` and `Run`. Nothing here raises into the job or makes it wait."""
+"""A run as its job sees it. Nothing here raises into the job or makes it wait."""
 
 from __future__ import annotations
 
 import atexit
-import copy
-import functools
 import os
-import sys
 import time
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, SupportsFloat
+from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsFloat
 
 from losswatch import samples, tensors
+from losswatch.advice import MAX_FACTOR, Advisor
+from losswatch.advised import Decisions
+from losswatch.blocks import PER_STEP, Measure
+from losswatch.devices import OnDevice, stage
 from losswatch.notices import Notices, text_of
-from losswatch.sender import MOST_ERRORS, Reference, Sender, Stats
-from losswatch.settings import Settings
-from losswatch.transport import KafkaTransport, Transport
+from losswatch.process import EXIT_SECONDS, Status, chain_sigterm, verdict, verdict_at_exit
+from losswatch.sender import MOST_ERRORS, Sender, Stats
 
 if TYPE_CHECKING:
-    from losswatch.schema import Expectation, Objective
+    from losswatch.schema import Measured
 
 Scalar = SupportsFloat
 """One number: a float, an int, a numpy scalar or a 0-d array, a tensor with one element."""
 Series = Mapping[str, Scalar | None]
-Status = Literal["finished", "failed", "stopped"]
+Found = list[tuple[OnDevice, Any]]
+"""Scalars of a call that are on a device, with their tensors."""
 
+MEASURED: Final = ("step", "mean_since_last", "running_mean", "epoch_mean", "median")
+DEVICE_COST: Final = 128
+"""What a row on a device costs more, so that no more than some 4000 of them hold its memory."""
 ENDINGS: Final = ("finished", "failed", "stopped")
 ERROR_CHARACTERS: Final = 500
-EXIT_SECONDS: Final = 2.0
-"""How long the interpreter's exit may be delayed for a run that was not finished."""
-
-_live: Final[weakref.WeakSet[Run]] = weakref.WeakSet()
 
 
 class Run:
@@ -42,12 +41,25 @@ class Run:
     They may be called from any thread.
     """
 
-    def __init__(self, name: str, sender: Sender | None, notices: Notices) -> None:
+    def __init__(
+        self,
+        name: str,
+        sender: Sender | None,
+        notices: Notices,
+        advisor: Advisor | None = None,
+        *,
+        send_labels: bool = True,
+    ) -> None:
         self.name = name
         self._sender = sender
         self._accepting = sender is not None
+        if sender is not None:
+            self._put = sender.intake.rows.put
         self._notices = notices
         self._complete = sender is None
+        self._send_labels = send_labels
+        self._told_to_stop: str | None = None
+        self._advisor = advisor or Advisor(name, 0.0, "off", None, notices)
 
     def log(
         self,
@@ -61,6 +73,8 @@ class Run:
         slices: Mapping[str, Series] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         phase: str = "train",
+        measured: Measured = "step",
+        divided_by: int = 1,
         **unknown: NoReturn,
     ) -> None:
         """Report one step of one phase. Call it once per step and phase.
@@ -80,37 +94,55 @@ class Run:
             The checkpoint that was written at this step.
         phase
             ``train``, ``val``, ``test`` or any other word.
+        measured
+            What the numbers are: of this ``step`` alone, ``mean_since_last``, ``running_mean``,
+            ``epoch_mean`` or ``median``.
+        divided_by
+            What the job had divided the total by, as for gradient accumulation.
         """
         if not self._accepting:
             return
-        sender = self._sender
-        assert sender is not None
         try:
             if unknown:
                 self._unknown("log", unknown)
             cost = 8
+            found: Found = []
             if components is not None:
-                components = self._series(components)
+                if type(components) is dict:  # the usual case, in line and without a comprehension: a microsecond less
+                    for value in components.values():
+                        if type(value) is not float:
+                            components = self._series(components, found)
+                            break
+                    else:
+                        components = components.copy()
+                else:
+                    components = self._series(components, found)
                 cost += len(components)
             if weights is not None:
-                weights = self._series(weights)
+                weights = self._series(weights, found)
                 cost += len(weights)
             if log_vars is not None:
-                log_vars = self._series(log_vars)
+                log_vars = self._series(log_vars, found)
                 cost += len(log_vars)
             if metrics is not None:
-                metrics = self._series(metrics)
+                metrics = self._series(metrics, found)
                 cost += len(metrics)
             parts = None
             if slices is not None:
-                parts = self._parts(slices)
+                parts = self._parts(slices, found)
                 cost += sum(map(len, parts.values()))
             if type(total) is not float:
-                total = tensors.scalar(total)
+                total = tensors.scalar(total, found)
             if type(step) is not int:
                 step = tensors.scalar(step)
             groups = (components, weights, log_vars, metrics)
-            sender.rows.put((phase, step, time.time(), total, groups, parts, checkpoint), cost)
+            measure = PER_STEP if measured == "step" and divided_by == 1 else self._measure(measured, divided_by)
+            if found:
+                assert self._sender is not None
+                stage(found)
+                self._sender.intake.on_device = True
+                cost += DEVICE_COST
+            self._put((phase, step, time.time(), total, groups, parts, checkpoint, measure), cost)
         except Exception as error:
             self._trouble(error)
 
@@ -127,13 +159,14 @@ class Run:
         embeddings: Any = None,
         features: Any = None,
         errors: Mapping[str, Any] | None = None,
+        ids: Any = None,
         **unknown: NoReturn,
     ) -> None:
         """Report what the model predicted for the N samples of a batch, as one of the three kinds.
 
         Arrays may be torch tensors on any device, numpy arrays or lists; they are copied at the call.
-        A batch of more than a million numbers is thinned out to every k-th sample first, and one too
-        large to ship (65,536 numbers) is sent as a summary: mean, counts and mean entropy.
+        Of a batch of more than a million numbers only some rows are, and one too large to ship (65,536
+        numbers) is sent as a summary: mean, counts and mean entropy. Values travel in half precision.
 
         Parameters
         ----------
@@ -151,6 +184,9 @@ class Run:
             N x F numbers.
         errors
             N numbers by name: errors per sample.
+        ids
+            N ids of the samples. They are not sent: where only some rows can be taken, they are
+            those of the same samples at every step.
         """
         if not self._accepting:
             return
@@ -163,10 +199,10 @@ class Run:
                 message = "predictions() takes one of probabilities, logits and classes, got %d: not used"
                 self._notices.once("kinds", message, len(given))
                 return
+            if labels is not None and not self._send_labels:
+                labels = None
             rest = {"labels": labels, "slices": slices, "embeddings": embeddings, "features": features}
-            batch, cost = samples.capture(step, phase, *given[0], rest, errors)
-            assert self._sender is not None
-            self._sender.batches.put(batch, cost)
+            self._hand_over(*samples.capture(step, phase, *given[0], rest, errors, ids))
         except Exception as error:
             self._unusable("predictions", error)
 
@@ -175,11 +211,7 @@ class Run:
         if not self._accepting:
             return
         try:
-            size = tensors.shape(features)
-            numbers = functools.reduce(lambda a, b: a * b, size, 1)
-            captured = tensors.copied(features, -(-numbers // samples.MAX_COPIED))
-            assert self._sender is not None
-            self._sender.batches.put(Reference(captured), min(numbers, samples.MAX_COPIED) + 1)
+            self._hand_over(*samples.capture_reference(features))
         except Exception as error:
             self._unusable("reference", error)
 
@@ -192,6 +224,7 @@ class Run:
         if sender is None or not accepting:
             return self._complete
         self._accepting = False
+        self._advisor.close()
         try:
             atexit.unregister(self._at_exit)
             if status not in ENDINGS:
@@ -201,6 +234,46 @@ class Run:
         except Exception as failure:
             self._trouble(failure)
         return self._complete
+
+    def should_stop(self) -> bool:
+        """Whether the service advises the job to stop. Always False unless the run follows advice.
+
+        Reads a variable; the first call starts a thread that listens. With several processes under
+        ``torch.distributed`` the answer is that of the last `sync_advice`, the same on all of them.
+        """
+        return self._advisor.should_stop()
+
+    def weight(
+        self, name: str, default: float, lo: float = 0.0, hi: float = 1.0, *, max_factor: float = MAX_FACTOR
+    ) -> float:
+        """The weight that a component of the loss is to have now, as `should_stop` without ever waiting.
+
+        ``default`` while there is no advice, and always unless the run follows it. An advised weight is
+        clamped to ``lo`` and ``hi``, and reached by at most ``max_factor`` per call.
+        """
+        return self._advisor.weight(name, default, lo, hi, max_factor)
+
+    def sync_advice(self, group: Any = None) -> None:
+        """Make all ranks go by the advice that rank 0 has; a collective: call it at the same step on all.
+
+        The only method that waits for other processes. ``group`` is a process group that takes CPU
+        tensors and has rank 0 in it; by default the job's own, or one with gloo where that takes none.
+        """
+        self._advisor.sync(group)
+
+    def advice(self) -> Decisions:
+        """What came of the service's advice so far, or in shadow mode would have."""
+        return self._advisor.decisions()
+
+    def on_sigterm(self) -> None:
+        """Record a SIGTERM as the reason why the run stops. To be called on the main thread.
+
+        Where another handler is set (by Lightning, torchelastic or the job), it is called as before, and the
+        run is ``stopped`` when it ends. Where none is, the run ends within two seconds and the process
+        then as it would have. The hook sets no handler unless it is asked to, here.
+        """
+        if self._accepting and not chain_sigterm(self._on_sigterm, self._at_sigterm):
+            self._notices.once("sigterm", "on_sigterm() sets a signal handler, which only the main thread can do")
 
     def stats(self) -> Stats:
         """What became of what was reported so far."""
@@ -214,8 +287,7 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        status, text = _verdict(error)
-        self.finish(status, text)
+        self._end(*verdict(error))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy, in this process or another, reports nothing: a run has one publisher."""
@@ -225,16 +297,22 @@ class Run:
         state = "publishing" if self._accepting else "silent"
         return f"<losswatch.Run {self.name!r} {state}>"
 
-    def _series(self, values: Any) -> dict[Any, Any]:
+    def _hand_over(self, batch: samples.Sampled | samples.Reference, cost: int) -> None:
+        assert self._sender is not None
+        if samples.on_device(batch):
+            self._sender.intake.on_device = True
+        self._sender.intake.batches.put(batch, cost)
+
+    def _series(self, values: Any, found: Found) -> dict[Any, Any]:
         scalar = tensors.scalar
         try:
-            return {name: value if type(value) is float else scalar(value) for name, value in values.items()}
+            return {name: value if type(value) is float else scalar(value, found) for name, value in values.items()}
         except Exception as error:
             return self._no_mapping(values, error)
 
-    def _parts(self, slices: Any) -> dict[Any, dict[Any, Any]]:
+    def _parts(self, slices: Any, found: Found) -> dict[Any, dict[Any, Any]]:
         try:
-            return {part: self._series(series) for part, series in slices.items()}
+            return {part: self._series(series, found) for part, series in slices.items()}
         except Exception as error:
             return self._no_mapping(slices, error)
 
@@ -242,6 +320,13 @@ class Run:
         message = "log() takes mappings of names to numbers, found %s (%s): left out"
         self._notices.once("mapping", message, type(values).__name__, error)
         return {}
+
+    def _measure(self, measured: Any, divided_by: Any) -> Measure:
+        if measured in MEASURED and type(divided_by) is int and divided_by >= 1:
+            return measured, divided_by
+        message = "log(measured=%.40r, divided_by=%.40r): expected one of %s and a whole number from 1: not declared"
+        self._notices.once("measured", message, measured, divided_by, ", ".join(MEASURED))
+        return PER_STEP
 
     def _unknown(self, where: str, names: Mapping[str, object]) -> None:
         self._notices.once(f"unknown {where}", "%s() knows no %s: not used", where, ", ".join(names))
@@ -257,126 +342,25 @@ class Run:
             self._notices.once("off", "too many internal errors: nothing more is reported")
 
     def _at_exit(self) -> None:
-        # In an interactive session the last error need not be why it ends.
-        error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
-        status, text = _verdict(error)
-        self.finish(status, text, EXIT_SECONDS)
+        self._end(*verdict_at_exit(), EXIT_SECONDS)
+
+    def _end(self, status: Status, error: str | None, timeout: float = 5.0) -> None:
+        if self._told_to_stop is not None:
+            status, error = "stopped", self._told_to_stop
+        self.finish(status, error, timeout)
+
+    def _on_sigterm(self) -> None:
+        self._told_to_stop = "SIGTERM"
+
+    def _at_sigterm(self) -> None:
+        self.finish("stopped", "SIGTERM", EXIT_SECONDS)
 
     def _in_child(self) -> None:
+        self._advisor.abandon()
         if self._sender is not None:
             self._accepting = False
             self._sender.abandon()
 
 
-def start(
-    run: str | None = None,
-    *,
-    bootstrap_servers: str | Sequence[str] | None = None,
-    job: str | None = None,
-    labels: Mapping[str, str] | None = None,
-    objective: Mapping[str, Objective | Mapping[str, Any]] | None = None,
-    metrics: Mapping[str, Literal["higher", "lower"]] | None = None,
-    classes: Sequence[str | int] | None = None,
-    split: Mapping[str, tuple[float, float]] | None = None,
-    precision: Mapping[str, str] | None = None,
-    parameters: int | None = None,
-    samples: Mapping[str, int] | None = None,
-    thresholds: Mapping[str, float] | None = None,
-    expect: Sequence[Expectation | Mapping[str, Any]] | None = None,
-    kafka: Mapping[str, Any] | None = None,
-    transport: Transport | None = None,
-    **unknown: NoReturn,
-) -> Run:
-    """Start to report a run. Returns at once, whether or not the broker is there.
-
-    Parameters
-    ----------
-    run
-        The run's id (default: ``LOSSWATCH_RUN``, or made up). It is the key everything is kept under.
-    bootstrap_servers
-        ``HOST:PORT`` of one or more Kafka brokers (default: ``LOSSWATCH_BOOTSTRAP_SERVERS``). Without
-        any the hook does nothing, and says so.
-    job, labels, objective, metrics, classes, split, precision, parameters, samples, thresholds, expect
-        What the job declares about itself: the fields of ``run_start`` (`losswatch.schema.RunStart`).
-    kafka
-        Settings for ``kafka.KafkaProducer``, e.g. ``{"security_protocol": "SASL_SSL", ...}``.
-    transport
-        Where to send instead of to Kafka, e.g. `losswatch.transport.MemoryTransport`.
-    """
-    notices = Notices()
-    declaration = {
-        "job": job,
-        "labels": labels,
-        "objective": objective,
-        "metrics": metrics,
-        "classes": classes,
-        "split": split,
-        "precision": precision,
-        "parameters": parameters,
-        "samples": samples,
-        "thresholds": thresholds,
-        "expect": expect,
-    }
-    try:
-        settings = Settings.from_environment()
-        session = os.urandom(8).hex()
-        name = _run_name(run if run is not None else settings.run, job, session)
-        if unknown:
-            notices.once("unknown start", "start() knows no %s: not used", ", ".join(unknown))
-        if not settings.enabled:
-            notices.info("switched off by LOSSWATCH_ENABLED: nothing is published")
-            return Run(name, None, notices)
-        servers = bootstrap_servers or settings.bootstrap_servers
-        if transport is None:
-            if not servers:
-                notices.once("off", "no bootstrap_servers and no LOSSWATCH_BOOTSTRAP_SERVERS: nothing is published")
-                return Run(name, None, notices)
-            transport = KafkaTransport(servers if isinstance(servers, str) else ",".join(servers), kafka)
-        sender = Sender(name, session, _copied(declaration), transport, notices)
-        sender.start()
-        made = Run(name, sender, notices)
-        _watch_forks()
-        _live.add(made)
-        atexit.register(made._at_exit)
-        return made
-    except Exception as error:
-        notices.once("off", "could not start, nothing is published: %s: %s", type(error).__name__, error)
-        return Run(text_of(run), None, notices)
-
-
-def _run_name(given: Any, job: Any, session: str) -> str:
-    return (
-        text_of(given, 200)
-        if given is not None
-        else f"{text_of(job, 180) if isinstance(job, str) else 'run'}-{session[:8]}"
-    )
-
-
-def _copied(declaration: Mapping[str, Any]) -> Mapping[str, Any]:
-    try:
-        return copy.deepcopy(declaration)
-    except Exception:  # what cannot be copied is looked at as it is, and left out where it is not usable
-        return declaration
-
-
-def _verdict(error: BaseException | None) -> tuple[Status, str | None]:
-    """How a run ended, by the exception that ended it."""
-    if error is None or (isinstance(error, SystemExit) and not error.code):
-        return "finished", None
-    text = f"{type(error).__name__}: {text_of(error)}"
-    return ("stopped" if isinstance(error, KeyboardInterrupt) else "failed"), text
-
-
 def _disabled(name: str) -> Run:
     return Run(name, None, Notices())
-
-
-@functools.cache
-def _watch_forks() -> None:
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_silence)
-
-
-def _silence() -> None:
-    for run in list(_live):
-        run._in_child()

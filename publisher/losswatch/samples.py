@@ -1,33 +1,43 @@
-"""Predictions of a batch: captured on the job's thread, turned into record fields on the sender's."""
+"""Predictions of a batch, captured on the job's thread: sampled first, then copied, and bounded."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+import sys
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from losswatch import tensors
-from losswatch.notices import text_of
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
+from losswatch.devices import OnDevice
 
 MAX_COPIED: Final = 1_048_576
-"""Most numbers of one array copied at a call; of a larger one every k-th row is taken."""
+"""Most numbers of probabilities or logits copied at a call; of a larger batch only some rows are taken."""
 MAX_SHIPPED: Final = 65_536
 """Most numbers of a batch sent as they are; a larger batch is summarised."""
+MAX_EXTRA: Final = 262_144
+"""Most numbers of embeddings, or of features, that go with a batch; with more only some rows are taken."""
+WIDE: Final = ("embeddings", "features")
+HASHES: Final = 2**32
+WORD: Final = 2**64 - 1
+MIX: Final = 0x9E3779B97F4A7C15
+"""2**64 divided by the golden ratio: multiplied by it, whole numbers spread evenly (Knuth, TAOCP 3, 6.4)."""
 
 
 class Sampled(NamedTuple):
-    """A captured batch. ``total`` is the number of samples the job gave, of which every k-th is here."""
+    """A captured batch: all of the rows that the job gave, or a sample of them."""
 
     phase: Any
     step: Any
     kind: str
     arrays: Mapping[str, Any]
     errors: Mapping[Any, Any]
-    total: int
-    stride: int
+
+
+class Reference(NamedTuple):
+    """Captured reference features."""
+
+    features: Any
 
 
 class NotABatch(ValueError):
@@ -35,135 +45,102 @@ class NotABatch(ValueError):
 
 
 def capture(
-    step: Any, phase: Any, kind: str, values: Any, per_sample: Mapping[str, Any], errors: Mapping[Any, Any] | None
+    step: Any,
+    phase: Any,
+    kind: str,
+    values: Any,
+    per_sample: Mapping[str, Any],
+    errors: Mapping[Any, Any] | None,
+    ids: Any = None,
 ) -> tuple[Sampled, int]:
     """The batch, and how many numbers of it were copied. On the job's thread; may raise anything."""
     size = tensors.shape(values)
     if not size:
         raise NotABatch(f"{kind} is {type(values).__name__}, expected an array or a list")
-    arrays = {kind: values} | {name: value for name, value in per_sample.items() if value is not None}
-    widest = max(math.prod(tensors.shape(value)) for value in arrays.values())
-    stride = math.ceil(widest / MAX_COPIED) if widest > MAX_COPIED else 1
-    if kind == "classes":
-        stride = max(stride, math.ceil(size[0] / MAX_SHIPPED))
-    copied = {name: tensors.copied(value, stride) for name, value in arrays.items()}
-    faults = {name: tensors.copied(value, stride) for name, value in (errors or {}).items()}
-    cost = sum(math.prod(tensors.shape(value)) for value in (*arrays.values(), *(errors or {}).values())) // stride
-    return Sampled(phase, tensors.scalar(step), kind, copied, faults, size[0], stride), cost + 1
+    arrays = {name: value for name, value in per_sample.items() if value is not None}
+    count, width = size[0], math.prod(size[1:])
+    wide = [math.prod(tensors.shape(arrays[name])[1:]) for name in WIDE if name in arrays]
+    # Rows go together: those who want embeddings of some rows get the predictions of the same rows.
+    most = (MAX_SHIPPED if kind == "classes" else MAX_COPIED) // max(width, 1)
+    for each in wide:
+        most = min(most, MAX_EXTRA // max(each, 1))
+    rows = chosen(count, max(most, 1), ids)
+    taken = len(range(*rows.indices(count))) if isinstance(rows, slice) else len(rows)
+    large = kind in ("probabilities", "logits") and taken * width > MAX_SHIPPED
+    reduce = {"probabilities": summary_of_probabilities, "logits": summary_of_logits}[kind] if large else None
+    copied = {kind: tensors.copied(values, rows, reduce)}
+    copied |= {name: tensors.copied(value, rows) for name, value in arrays.items()}
+    faults = {name: tensors.copied(value, rows) for name, value in (errors or {}).items()}
+    cost = taken * (width + sum(wide) + len(arrays) + len(faults))
+    return Sampled(phase, tensors.scalar(step), kind, copied, faults), cost + 1
 
 
-def prediction_fields(sampled: Sampled, complain: Callable[[str], object]) -> dict[str, Any]:
-    """The fields of a `Predictions` record. Raises NotABatch."""
-    if not isinstance(sampled.phase, str) or not 1 <= len(sampled.phase) <= 200:
-        raise NotABatch(f"the phase {sampled.phase!r:.60} is not a name of 1 to 200 characters")
-    try:
-        step = tensors.whole(sampled.step)
-    except Exception as error:
-        raise NotABatch(f"the step is not usable: {text_of(error)}") from error
-    fields: dict[str, Any] = {"phase": sampled.phase, "step": step, "kind": sampled.kind}
-    arrays = dict(sampled.arrays)
-    values = arrays.pop(sampled.kind)
-    if sampled.kind == "classes":
-        fields["values"] = _labels(values)
-        count = len(fields["values"])
-    else:
-        fields["values"] = _matrix(values, sampled.kind)
-        count = len(fields["values"])
-    if count == 0:
-        raise NotABatch(f"{sampled.kind} has no rows")
-    readers: dict[str, Callable[[Any], Any]] = {"labels": _labels, "slices": _slices}
-    for name, captured in arrays.items():
-        read = readers.get(name, lambda value, name=name: _matrix(value, name))
-        _keep(fields, name, captured, read, count, complain)
-    faults: dict[str, Any] = {}
-    for name, captured in sampled.errors.items():
-        _keep(faults, str(name), captured, _vector, count, complain)
-    if faults:
-        fields["errors"] = faults
-    if sampled.kind != "classes" and fields["values"].size > MAX_SHIPPED:
-        return summary_fields(fields)
-    return fields
+def capture_reference(features: Any) -> tuple[Reference, int]:
+    """Reference samples, some of them where they are too many, and how many numbers were copied."""
+    size = tensors.shape(features)
+    most = max(1, MAX_COPIED // max(math.prod(size[1:]), 1))
+    return Reference(tensors.copied(features, chosen(size[0], most, None))), min(math.prod(size), MAX_COPIED) + 1
 
 
-def summary_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The same batch as a summary: means over its samples, entropies in nats."""
-    import numpy as np
-
-    values = np.asarray(fields["values"], dtype=np.float64)
-    with np.errstate(all="ignore"):
-        if fields["kind"] == "logits":
-            powers = np.exp(values - values.max(axis=1, keepdims=True))
-            values = powers / powers.sum(axis=1, keepdims=True)
-        entropy = -(values * np.log(np.where(values > 0, values, 1.0))).sum(axis=1)
-    return {
-        "phase": fields["phase"],
-        "step": fields["step"],
-        "kind": "summary",
-        "n": len(values),
-        "mean": values.mean(axis=0).tolist(),
-        "counts": np.bincount(values.argmax(axis=1), minlength=values.shape[1]).tolist(),
-        "mean_entropy": float(entropy.mean()),
-        "mean_max": float(values.max(axis=1).mean()),
-    }
+def on_device(item: Sampled | Reference) -> bool:
+    """Whether any of it is on a device."""
+    captured = [item.features] if isinstance(item, Reference) else [*item.arrays.values(), *item.errors.values()]
+    return any(isinstance(each, OnDevice) for each in captured)
 
 
-def _keep(
-    fields: dict[str, Any],
-    name: str,
-    captured: Any,
-    read: Callable[[Any], Any],
-    count: int,
-    complain: Callable[[str], object],
-) -> None:
-    """Put a per-sample array into the fields if it is usable and has a row for every sample."""
-    try:
-        value = read(captured)
-    except Exception as error:  # the job's objects may raise anything
-        complain(f"{name} is left out: {text_of(error)}")
-        return
-    if len(value) != count:
-        complain(f"{name} is left out: it has {len(value)} rows for {count} samples")
-        return
-    fields[name] = value
+def chosen(count: int, most: int, ids: Any) -> slice | list[int]:
+    """At most some of ``count`` rows: the same samples whenever the ids are the same, else every k-th.
+
+    >>> chosen(10, 4, None)
+    slice(None, None, 3)
+    >>> rows = chosen(6, 3, ["a", "b", "c", "d", "e", "f"])
+    >>> shuffled = chosen(6, 3, ["f", "e", "d", "c", "b", "a"])
+    >>> sorted(5 - row for row in shuffled) == rows
+    True
+    """
+    if count <= most:
+        return tensors.ALL
+    hashes = _hashes(ids)
+    if len(hashes) != count:
+        return slice(None, None, math.ceil(count / most))
+    below = most * HASHES // count
+    rows = [row for row, value in enumerate(hashes) if value <= below]
+    return rows if len(rows) <= most else sorted(sorted(rows, key=hashes.__getitem__)[:most])
 
 
-def _numbers(captured: Any, name: str) -> npt.NDArray[Any]:
-    try:
-        values = tensors.array(captured)
-    except Exception as error:
-        raise NotABatch(f"{name} cannot be read: {type(error).__name__}: {error}"[:300]) from error
-    if values.dtype.kind not in "fiub":
-        raise NotABatch(f"{name} holds {values.dtype}, expected numbers")
-    return values if values.dtype.kind == "f" else values.astype("f8")
+def _hashes(ids: Any) -> Sequence[int]:
+    """32 bits per id; nothing where there are none, or looking at them would mean to wait for a device."""
+    if ids is None or not getattr(ids, "is_cpu", True):
+        return ()
+    if (numpy := sys.modules.get("numpy")) and hasattr(ids, "dtype"):
+        array = numpy.asarray(ids)
+        if array.ndim == 1 and array.dtype.kind in "iu":
+            mixed = array.astype(numpy.uint64) * numpy.uint64(MIX)
+            hashes: Sequence[int] = (mixed >> numpy.uint64(32)).tolist()
+            return hashes
+        ids = array.tolist()
+    return [
+        (each * MIX & WORD) >> 32 if type(each) is int else zlib.crc32(str(each).encode("utf-8", "replace"))
+        for each in ids
+    ]
 
 
-def _matrix(captured: Any, name: str) -> npt.NDArray[Any]:
-    values = _numbers(captured, name)
-    if values.ndim != 2 or values.shape[1] == 0:
-        raise NotABatch(f"{name} has shape {values.shape}, expected N samples x C columns: reshape it")
-    return values
+def summary_of_logits(logits: Any) -> Any:
+    """As `summary_of_probabilities`, of logits."""
+    return summary_of_probabilities(sys.modules["torch"].softmax(logits.float(), dim=1))
 
 
-def _vector(captured: Any) -> npt.NDArray[Any]:
-    return _numbers(captured, "errors").reshape(-1).astype("f8")
+def summary_of_probabilities(probabilities: Any) -> Any:
+    """(2C + 3) float64 on the device of the torch tensor (N, C), none of it waited for.
 
-
-def _labels(captured: Any) -> list[str | int]:
-    values = captured if isinstance(captured, list) else tensors.array(captured).tolist()
-    if not isinstance(values, list) or any(isinstance(value, list) for value in values):
-        raise NotABatch("classes and labels are one per sample, found more dimensions")
-    return [_label(value) for value in values]
-
-
-def _label(value: Any) -> str | int:
-    if isinstance(value, str):
-        return text_of(value, 200)
-    try:
-        return tensors.whole(value if isinstance(value, tensors.OnDevice) else tensors.scalar(value))
-    except ValueError:
-        return text_of(value, 200)
-
-
-def _slices(captured: Any) -> list[str | None]:
-    values = captured if isinstance(captured, list) else tensors.array(captured).tolist()
-    return [None if value is None else text_of(value, 200) or None for value in values]
+    Mean probability and argmax count of each class, mean entropy in nats, mean of the largest
+    probability, and N.
+    """
+    torch = sys.modules["torch"]
+    p = probabilities.float()
+    top, index = p.max(dim=1)
+    ones = torch.ones_like(index, dtype=torch.float64)
+    counts = torch.zeros(p.shape[1], dtype=torch.float64, device=p.device).scatter_add_(0, index, ones)
+    entropy = -torch.special.xlogy(p, p).sum(dim=1)
+    ends = torch.stack([entropy.double().mean(), top.double().mean(), ones.sum()])
+    return torch.cat([p.double().mean(dim=0), counts, ends])

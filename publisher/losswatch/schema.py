@@ -59,6 +59,7 @@ __all__ = [
     "Advice",
     "Expectation",
     "Finding",
+    "Heartbeat",
     "Label",
     "Measured",
     "Objective",
@@ -97,7 +98,7 @@ class Record(Part):
     time: Annotated[float, Field(strict=True, allow_inf_nan=False)]
     """Unix seconds at which the record was made."""
     dropped: Annotated[dict[Name, Whole], Few, Field(max_length=64)] = Field(default_factory=dict)
-    """How many records the publisher had to drop so far, by reason."""
+    """How many of the job's calls, each a step or a batch, the publisher had to drop so far, by reason."""
 
 
 class Objective(Part):
@@ -289,6 +290,14 @@ class Reference(Record):
         return self
 
 
+class Heartbeat(Record):
+    """Says that the job is alive while it has nothing else to say."""
+
+    type: Literal["heartbeat"] = "heartbeat"
+    every: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
+    """A job that is alive says something at least once in so many seconds."""
+
+
 class RunEnd(Record):
     """The job's last word."""
 
@@ -343,7 +352,7 @@ class Finding(Record):
     """What would help, where the service knows."""
 
 
-INBOUND: Final[tuple[type[Record], ...]] = (RunStart, Steps, Predictions, Reference, RunEnd)
+INBOUND: Final[tuple[type[Record], ...]] = (RunStart, Steps, Predictions, Reference, Heartbeat, RunEnd)
 """What jobs publish."""
 RECORDS: Final[tuple[type[Record], ...]] = (*INBOUND, Finding)
 """Every record there is."""

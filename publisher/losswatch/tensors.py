@@ -1,8 +1,7 @@
 """Values of the job, captured on its thread and read on the sender's.
 
 No array library is imported here: tensors are told by their methods. What the job may change
-afterwards is copied at the call; what lives on a device is cloned there, in the order of the job's
-own stream, and read by the sender's thread alone, so that the job never waits for the device.
+afterwards is copied at the call; what lives on a device is cloned there (see `losswatch.devices`).
 """
 
 from __future__ import annotations
@@ -12,30 +11,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from losswatch.devices import Copies, OnDevice, Reduce, capturing
 from losswatch.notices import text_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 WHOLE_LIMIT: Final = 2**53
-
-
-class OnDevice:
-    """A clone on a device, and the event after which it may be read."""
-
-    __slots__ = ("_event", "_tensor")
-
-    def __init__(self, tensor: Any) -> None:
-        self._tensor = tensor.detach().clone()
-        torch = sys.modules.get("torch")
-        cuda = torch is not None and self._tensor.device.type == "cuda"
-        self._event = torch.cuda.current_stream(tensor.device).record_event() if torch and cuda else None
-
-    def read(self) -> Any:
-        """The tensor on the CPU; waits for the device."""
-        if self._event is not None:
-            self._event.synchronize()
-        return self._tensor.cpu()
+ALL: Final = slice(None)
 
 
 class Unusable:
@@ -47,8 +30,11 @@ class Unusable:
         self.reason = reason
 
 
-def scalar(value: Any) -> Any:
-    """Capture one number on the job's thread: never raises and never waits for a device."""
+def scalar(value: Any, found: list[tuple[OnDevice, Any]] | None = None) -> Any:
+    """Capture one number on the job's thread: never raises and never waits for a device.
+
+    What is on a CUDA device is added to ``found``, for `losswatch.devices.stage`.
+    """
     kind = type(value)
     if value is None or kind is float or kind is int or kind is bool:
         return value
@@ -59,7 +45,9 @@ def scalar(value: Any) -> Any:
         if module == "torch" or hasattr(value, "detach"):
             if module != "torch" and hasattr(value, "full_tensor"):
                 return Unusable("it is a distributed tensor; call full_tensor() on every rank first")
-            return value.item() if value.is_cpu else OnDevice(value)
+            if value.is_cpu:
+                return value.item()
+            return _on_device(value, found)
         if hasattr(value, "copy_to_host_async"):  # JAX: never changes, and float() of it would wait
             value.copy_to_host_async()
             return value
@@ -70,6 +58,30 @@ def scalar(value: Any) -> Any:
         return float(value)
     except Exception as error:
         return Unusable(f"{kind.__name__}: {type(error).__name__}: {text_of(error)}")
+
+
+def _on_device(value: Any, found: list[tuple[OnDevice, Any]] | None) -> Any:
+    if capturing(value):
+        return Unusable("it is reported while a CUDA graph is captured; report it after the replay")
+    if found is None or not getattr(value, "is_cuda", False):
+        return OnDevice(value)
+    if value.numel() != 1:
+        return Unusable(f"it is a tensor of {value.numel()} numbers, not one")
+    part = OnDevice.part()
+    found.append((part, value))
+    return part
+
+
+def ready(item: Any, copies: Copies) -> bool:
+    """Whether everything of a captured row or batch can be read without a wait; starts the copies."""
+    if isinstance(item, OnDevice):
+        return item.ready(copies)
+    if isinstance(item, dict):
+        # No short cut: all copies are to be started.
+        return min([ready(each, copies) for each in item.values()], default=True)
+    if isinstance(item, tuple):
+        return min([ready(each, copies) for each in item], default=True)
+    return True
 
 
 def number(captured: Any) -> float:
@@ -98,18 +110,35 @@ def shape(value: Any) -> tuple[int, ...]:
     return (len(value), *(shape(value[0]) if len(value) else ()))
 
 
-def copied(value: Any, stride: int = 1) -> Any:
-    """Capture every ``stride``-th row of an array on the job's thread. Raises where it is no array."""
+def copied(value: Any, rows: slice | Sequence[int] = ALL, reduce: Reduce | None = None) -> Any:
+    """Capture rows of an array on the job's thread. Raises where it is no array.
+
+    ``reduce`` is applied on the device where the array is on one, and not at all elsewhere.
+    """
     if isinstance(value, str | bytes | Mapping):
         raise ValueError(f"expected an array, found {type(value).__name__}")
-    part = value[::stride] if stride > 1 else value
+    part = _rows_of(value, rows)
     if hasattr(part, "detach"):
         if hasattr(part, "full_tensor"):
             raise ValueError("it is a distributed tensor; call full_tensor() on every rank first")
-        return part.detach().clone() if part.is_cpu else OnDevice(part)
+        if capturing(part):
+            raise ValueError("it is reported while a CUDA graph is captured; report it after the replay")
+        return part.detach().clone() if part.is_cpu else OnDevice(part, reduce)
     if hasattr(part, "dtype") and hasattr(part, "copy"):
         return part.copy()
     return [copied(row) if _nested(row) else row for row in part]
+
+
+def _rows_of(value: Any, rows: slice | Sequence[int]) -> Any:
+    if isinstance(rows, slice):
+        return value if rows == ALL else value[rows]
+    if hasattr(value, "index_select"):
+        torch = sys.modules["torch"]
+        index = torch.tensor(rows)
+        if getattr(value, "is_cuda", False):  # from pinned memory, or the job would wait for the transfer
+            index = index.pin_memory().to(value.device, non_blocking=True)
+        return value.index_select(0, index)
+    return value[rows] if hasattr(value, "dtype") else [value[row] for row in rows]
 
 
 def array(captured: Any) -> npt.NDArray[Any]:

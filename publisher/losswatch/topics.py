@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 STEPS: Final = "losswatch.steps"
 PREDICTIONS: Final = "losswatch.predictions"
@@ -15,8 +14,7 @@ HOUR: Final = 3_600_000
 """An hour in milliseconds, the unit of Kafka's ``retention.ms``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Topic:
+class Topic(NamedTuple):
     """One topic as it is created. Record keys are run ids everywhere but in the dead letters."""
 
     name: str
@@ -36,7 +34,12 @@ def _kept(hours: int) -> tuple[tuple[str, str], ...]:
 
 
 TOPICS: Final = (
-    Topic(STEPS, "steps, run_start and run_end records", _kept(24), ("run_start", "steps", "run_end")),
+    Topic(
+        STEPS,
+        "steps, run_start, heartbeat and run_end records",
+        _kept(24),
+        ("run_start", "steps", "heartbeat", "run_end"),
+    ),
     Topic(
         PREDICTIONS,
         "predictions, reference, run_start and run_end records",

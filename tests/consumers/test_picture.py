@@ -107,7 +107,7 @@ def test_a_view_does_not_change_when_the_fleet_goes_on() -> None:
 def test_a_run_is_silent_when_nothing_was_heard_of_it_for_long() -> None:
     fleet = a_fleet()
     fleet.take(decoded([make_start("r")]))
-    fleet.runs["r"].heard = 1000.0
+    fleet.runs["r"].heard = fleet.runs["r"].told = 1000.0
     assert painted(fleet, 1300.0).runs["r"].status == "running"
     assert painted(fleet, 1300.5).runs["r"].status == "silent"
 

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import json
 import math
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -12,15 +9,17 @@ import torch
 from torch import Tensor
 
 from examples.test_time_adaptation import (
+    HEAVIEST_WEIGHT,
     SAFE_WEIGHT,
     THRESHOLDS,
     WEAK_WEIGHT,
-    AdvisedWeight,
     Progress,
     adapt,
     paced,
     prepare,
 )
+from losswatch.advice import MAX_FACTOR
+from losswatch.advised import step_towards
 
 FLOOR = 0.85
 STEPS = 300
@@ -91,17 +90,22 @@ def test_with_the_safe_weight_the_same_job_keeps_its_classes_and_gains_accuracy(
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("late", [5, 25])
 def test_the_advised_weight_saves_the_run_even_if_it_comes_late(seed: int, late: int) -> None:
-    weight = AdvisedWeight(WEAK_WEIGHT)
     entropy: list[float] = []
+    applied = advised = WEAK_WEIGHT
     due = None
+
+    def weight() -> float:
+        nonlocal applied
+        applied = step_towards(applied, advised, 0.0, HEAVIEST_WEIGHT, MAX_FACTOR)
+        return applied
+
     for now in adapt(prepare(seed), Recorder(), weight, STEPS):
         entropy.append(now.class_entropy)
         if due is None and now.class_entropy < 0.96:
-            missing = THRESHOLDS["class_entropy_target"] - now.class_entropy
-            advised = WEAK_WEIGHT + THRESHOLDS["diversity_weight_gain"] * missing
             due = now.step + late
+            missing = THRESHOLDS["class_entropy_target"] - now.class_entropy
         if now.step == due:
-            weight.take([advice(advised)])
+            advised = WEAK_WEIGHT + THRESHOLDS["diversity_weight_gain"] * missing
     assert min(entropy) > FLOOR
     assert entropy[-1] > 0.98
 
@@ -125,56 +129,6 @@ def test_what_is_published_adds_up_and_is_detached() -> None:
         assert torch.special.entr(p.mean(0)).sum().item() / math.log(10) == pytest.approx(now.class_entropy, abs=1e-5)
         accuracy = (p.argmax(-1) == prediction["labels"]).double().mean().item()
         assert float(record["metrics"]["accuracy"]) == now.accuracy == accuracy
-
-
-def advice(value: float, action: str = "set_weight", component: str | None = "diversity") -> Mapping[str, Any]:
-    return {"run": "r", "advice": {"action": action, "component": component, "value": value}}
-
-
-def test_the_largest_advised_weight_is_kept() -> None:
-    weight = AdvisedWeight(0.1)
-    weight.take([advice(3.0), advice(2.0)])
-    assert weight() == 3.0
-
-
-@pytest.mark.parametrize(
-    "finding",
-    [{"run": "r", "advice": None}, {"run": "r"}, advice(9.0, action="stop"), advice(9.0, component="entropy")],
-)
-def test_other_findings_leave_the_weight_alone(finding: Mapping[str, Any]) -> None:
-    weight = AdvisedWeight(0.1)
-    weight.take([finding])
-    assert weight() == 0.1
-
-
-def test_advice_is_fetched_from_the_service_for_this_run_only() -> None:
-    asked = threading.Event()
-    paths: list[str] = []
-
-    class Service(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            paths.append(self.path)
-            body = json.dumps({"findings": [advice(2.5), dict(advice(9.0), run="another")]}).encode()
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
-            if len(paths) == 2:  # by the second question the first answer was taken
-                asked.set()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Stay quiet."""
-
-    with HTTPServer(("127.0.0.1", 0), Service) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        weight = AdvisedWeight(0.1)
-        stop = weight.follow(f"http://127.0.0.1:{server.server_port}/", "r", every=0.01)
-        assert asked.wait(10)
-        stop.set()
-        server.shutdown()
-        thread.join()
-    assert weight() == 2.5
-    assert paths[0] == "/api/findings?run=r"
 
 
 def test_steps_are_given_out_at_the_pace_asked_for() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from kafka.net.sasl.oauth import AbstractTokenProvider
 
 import losswatch
 from consumers.kafka import KafkaBroker
+from consumers.source import Slot
 from losswatch.transport import KafkaTransport, Unavailable
 from service.settings import Settings
 from tests.integration.process import ROOT, ServiceProcess, wait_for
@@ -41,14 +44,10 @@ def ask(url: str, **headers: str) -> str:
             return f"{error.headers}{error.read().decode()}"
 
 
-class Guarded(ServiceProcess):
-    """A service whose readiness is open and everything else is not."""
-
-
 def test_a_service_with_every_secret_set_tells_none_of_them(tansu: str, tmp_path: Path) -> None:
     log = tmp_path / "service.log"
     settings = SECRETS | {"log_level": "debug", "session_seconds": "3", "alertmanager_urls": "http://127.0.0.1:1"}
-    with Guarded(tansu, log, **settings) as service:
+    with ServiceProcess(tansu, log, **settings) as service:
         wait_for(lambda: "losswatch_records_total" in ask(service.url + "/metrics", **metrics()), "metrics", 20)
         told = [
             ask(service.url + path, **headers)
@@ -64,13 +63,21 @@ def metrics() -> dict[str, str]:
     return {"Authorization": f"Bearer {SECRETS['metrics_token']}"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["topics"], ["serve", "--http-port", "x"]])
-@pytest.mark.parametrize("wrong", [{}, {"http_port": "SECRET"}, {"kafka": '{"ssl_password": "SECRET'}])
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (["serve", "--help"], {}),
+        (["topics"], {}),
+        (["topics"], {"http_token_file": "SECRET", "http_port": "SECRET"}),
+        (["topics"], {"kafka": '{"ssl_password": "SECRET'}),
+    ],
+)
 def test_the_command_line_tells_none_of_them(arguments: list[str], wrong: dict[str, str]) -> None:
     path = os.pathsep.join([str(ROOT), str(ROOT / "publisher")])
     named = {f"LOSSWATCH_{name.upper()}": value for name, value in (SECRETS | wrong).items()}
     command = [sys.executable, "-m", "service.cli", *arguments]
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path} | named, capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": path} | named
+    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
     assert "SECRET" not in done.stdout + done.stderr
 
 
@@ -81,7 +88,7 @@ def test_settings_that_are_printed_hide_them() -> None:
 
 def test_a_misspelt_password_is_not_told_by_the_hook(tansu: str, caplog: pytest.LogCaptureFixture) -> None:
     transport = KafkaTransport(tansu, {"sasl_plain_pasword": "SECRET"})
-    with pytest.raises(Unavailable, match="has no setting sasl_plain_pasword$"):
+    with pytest.raises(Unavailable, match=r"has no setting sasl_plain_pasword$"):
         transport.connect([])
     with caplog.at_level(logging.DEBUG):
         run = losswatch.start("misspelt", bootstrap_servers=tansu, kafka={"sasl_plain_pasword": "SECRET"})
@@ -103,7 +110,7 @@ class Given(Exception):
 
 
 @pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> None:
+def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Makes every client of kafka-python raise what it is given: no broker with SASL is to be had here."""
 
     def refuse(self: object, *unused: object, **options: Any) -> None:
@@ -111,6 +118,9 @@ def given(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for client in (kafka.KafkaConsumer, kafka.KafkaProducer, kafka.KafkaAdminClient):
         monkeypatch.setattr(client, "__init__", refuse)
+        monkeypatch.setattr(client, "__del__", lambda self: None, raising=False)
+    yield
+    gc.collect()
 
 
 SASL = {
@@ -124,9 +134,15 @@ SASL = {
 @pytest.mark.parametrize("mechanism", SASL)
 def test_sasl_settings_reach_every_client_of_the_service(mechanism: str) -> None:
     options = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": mechanism, "sasl_plain_username": "me"}
-    security = Settings(kafka=options, kafka_password="p").kafka_arguments()  # type: ignore[arg-type]  # becomes a secret
+    security = Settings(kafka=options, kafka_password="p").kafka_arguments()
     broker = KafkaBroker("kafka:9092", security=security)
-    clients = (lambda: broker.partitions("x"), broker.sink, lambda: broker.source("group", ["x"]))
+    slot = Slot("x", 0)
+    clients = (
+        lambda: broker.partitions("x"),
+        lambda: broker.sink().send(slot, b"", b""),
+        lambda: broker.source("group", ["x"]).poll(0, 1),
+        lambda: list(broker.read(slot)),
+    )
     for client in clients:
         with pytest.raises(Given) as caught:
             client()
@@ -140,7 +156,7 @@ def test_an_oauth_token_is_read_from_its_file_for_every_connection(tmp_path: Pat
     options = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "OAUTHBEARER"}
     broker = KafkaBroker("kafka:9092", security=Settings(kafka=options, kafka_token_file=file).kafka_arguments())
     with pytest.raises(Given) as caught:
-        broker.sink()
+        broker.partitions("x")
     provider = caught.value.args[0]["sasl_oauth_token_provider"]
     assert isinstance(provider, AbstractTokenProvider)
     assert provider.token() == "first"

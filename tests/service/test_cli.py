@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from losswatch.buffer import Outgoing
+from losswatch.notices import Notices
+from losswatch.spool.store import Spool
 from service import cli
 
 
@@ -55,7 +59,7 @@ def test_an_unknown_threshold_is_named_before_anything_starts() -> None:
 def test_topics_are_listed_without_a_broker() -> None:
     shown = losswatch("topics", "--partitions", "5")
     assert shown.exit_code == 0
-    assert "losswatch.steps: steps, run_start and run_end records" in shown.output
+    assert "losswatch.steps: steps, run_start, heartbeat and run_end records" in shown.output
     assert shown.output.count("5 partitions when created") == 5
 
 
@@ -66,3 +70,18 @@ def test_creating_topics_needs_a_broker() -> None:
 
 def test_the_version_is_printed() -> None:
     assert re.fullmatch(r"losswatch \d\S*\n", losswatch("version").output)
+
+
+def test_spooled_records_are_sent(tmp_path: Path, tansu: str) -> None:
+    spool = Spool(tmp_path, "gone", 2**30, Notices())
+    spool.append(Outgoing("control", "losswatch.steps", b"spooled", 0, b"{}", [], 0))
+    spool.close()
+    result = losswatch("spool", "send", str(tmp_path), "--bootstrap-servers", tansu)
+    assert (result.exit_code, result.output) == (0, "1 records sent.\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_spool_is_sent_somewhere(tmp_path: Path) -> None:
+    result = losswatch("spool", "send", str(tmp_path))
+    assert result.exit_code == 2
+    assert "Send it where?" in result.output

@@ -28,8 +28,20 @@ def records_of(sent: Sequence[Sent], topic: str | None = None) -> list[Record]:
     return [decode(one.value, content_type(one.headers)) for one in sent if topic in (None, one.topic)]
 
 
-def read_topic(address: str, topic: str, run: str, *, to_end: bool = True, seconds: float = 20.0) -> list[Record]:
-    """The run's records in a broker's topic, in order; waits for its ``run_end``."""
+def ended(records: Sequence[Record]) -> bool:
+    """Whether there is a ``run_end``."""
+    return any(record.type == "run_end" for record in records)
+
+
+def read_topic(
+    address: str,
+    topic: str,
+    run: str,
+    *,
+    complete: Callable[[Sequence[Record]], bool] = ended,
+    seconds: float = 20.0,
+) -> list[Record]:
+    """The run's records in a broker's topic, in order, as soon as they are ``complete``."""
     records: list[Record] = []
     consumer = KafkaConsumer(topic, bootstrap_servers=address, auto_offset_reset="earliest", group_id=None)
     try:
@@ -38,11 +50,11 @@ def read_topic(address: str, topic: str, run: str, *, to_end: bool = True, secon
             for messages in consumer.poll(timeout_ms=200).values():
                 mine = [message for message in messages if message.key == run.encode()]
                 records += [decode(message.value, content_type(message.headers)) for message in mine]
-            if not to_end or any(record.type == "run_end" for record in records):
+            if complete(records):
                 return records
     finally:
         consumer.close()
-    raise AssertionError(f"no run_end of {run} in {topic} after {seconds} s, only {[r.type for r in records]}")
+    raise AssertionError(f"{run} is not complete in {topic} after {seconds} s, only {[r.type for r in records]}")
 
 
 def once_each(records: Sequence[Record]) -> list[Record]:

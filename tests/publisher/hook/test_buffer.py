@@ -8,12 +8,13 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from losswatch.blocks import BLOCK_SECONDS, Blocks, Row
-from losswatch.buffer import Kind, Lane, Outbox, Outgoing
+from losswatch.blocks import BLOCK_SECONDS, PER_STEP, Blocks, Measure, Row
+from losswatch.buffer import Buffer, Kind, Outgoing
+from losswatch.lane import Lane
 
 
 def outgoing(kind: Kind, seq: int, size: int = 1, calls: int = 1) -> Outgoing:
-    return Outgoing(kind, "topic", seq, b"x" * size, [], calls)
+    return Outgoing(kind, "topic", b"r", seq, b"x" * size, [], calls)
 
 
 @given(st.lists(st.integers(1, 50), max_size=200))
@@ -45,7 +46,7 @@ def test_a_lane_takes_from_many_threads_without_losing_count() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["control", "steps", "predictions"]), st.integers(1, 40)), max_size=80))
 def test_the_outbox_stays_within_its_limits_and_in_order(records: list[tuple[Kind, int]]) -> None:
-    outbox = Outbox(Counter(), {"control": 2**62, "steps": 100, "predictions": 60})
+    outbox = Buffer(Counter(), {"control": 2**62, "steps": 100, "predictions": 60})
     for seq, (kind, size) in enumerate(records):
         outbox.add(outgoing(kind, seq, size))
     given_control = sum(kind == "control" for kind, _ in records)
@@ -61,7 +62,7 @@ def test_the_outbox_stays_within_its_limits_and_in_order(records: list[tuple[Kin
 
 
 def test_the_oldest_steps_go_first_and_are_counted_by_call() -> None:
-    outbox = Outbox(Counter(), {"control": 9, "steps": 3, "predictions": 9})
+    outbox = Buffer(Counter(), {"control": 9, "steps": 3, "predictions": 9})
     for seq in range(5):
         outbox.add(outgoing("steps", seq, calls=64))
     assert outbox.dropped == {"steps_buffer_full": 128}
@@ -71,7 +72,7 @@ def test_the_oldest_steps_go_first_and_are_counted_by_call() -> None:
 
 
 def test_what_is_put_back_comes_out_first_and_in_order() -> None:
-    outbox = Outbox(Counter())
+    outbox = Buffer(Counter())
     kinds: list[Kind] = ["control", "steps", "predictions", "steps"]
     for seq, kind in enumerate(kinds):
         outbox.add(outgoing(kind, seq))
@@ -81,8 +82,8 @@ def test_what_is_put_back_comes_out_first_and_in_order() -> None:
     assert after == [0, 1, 2, 3]
 
 
-def row(phase: str, step: int) -> Row:
-    return (phase, step, 0.0, 1.0, (None, None, None, None), None, None)
+def row(phase: str, step: int, measure: Measure = PER_STEP) -> Row:
+    return (phase, step, 0.0, 1.0, (None, None, None, None), None, None, measure)
 
 
 def test_a_phases_first_rows_are_due_at_once_and_later_ones_after_a_second() -> None:
@@ -109,3 +110,12 @@ def test_a_job_that_makes_up_phases_keeps_no_memory_of_them() -> None:
         blocks.add(row(f"phase-{step}", step), now=float(step))
         blocks.due(float(step))
     assert len(blocks) <= 2
+
+
+def test_a_block_holds_only_what_was_measured_in_one_way() -> None:
+    blocks = Blocks()
+    assert blocks.add(row("train", 0), now=0.0) is None
+    means = ("running_mean", 1)
+    assert blocks.add(row("train", 1, means), now=0.0) == [row("train", 0)]
+    assert blocks.add(row("train", 2, means), now=0.0) is None
+    assert blocks.due(float("inf")) == [[row("train", 1, means), row("train", 2, means)]]

@@ -262,3 +262,15 @@ def test_a_run_without_a_name_gets_one_of_its_own(monkeypatch: pytest.MonkeyPatc
     assert all(run.name.startswith("intrusion-") for run in runs)
     for run in runs:
         run.finish()
+
+
+def test_how_a_number_was_measured_travels_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    transport = MemoryTransport()
+    with losswatch.start("r", transport=transport) as run:
+        run.log(0, total=0.25, divided_by=4)
+        run.log(1, total=0.5, measured="running_mean")
+        run.log(2, total=0.5, measured="averaged", divided_by=0)  # type: ignore[arg-type]  # the point of the test
+    blocks = [record for record in records_of(transport.records) if isinstance(record, Steps)]
+    found = [(steps_of([block]), block.measured, block.divided_by) for block in blocks]
+    assert found == [([0], "step", 4), ([1], "running_mean", 1), ([2], "step", 1)]
+    assert sum("averaged" in message for message in caplog.messages) == 1

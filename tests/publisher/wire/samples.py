@@ -14,6 +14,7 @@ from losswatch.schema import (
     Advice,
     Expectation,
     Finding,
+    Heartbeat,
     Objective,
     Predictions,
     Record,
@@ -90,6 +91,7 @@ RECORDS: Final[dict[str, Record]] = {
         mean_entropy=NAN,
     ),
     "reference": Reference(**COMMON, seq=5, features=[[0.5, 12.0], [0.25, 9.5]], slices=["exp-7", None]),
+    "heartbeat": Heartbeat(**COMMON, seq=7, every=10.0),
     "run_end": RunEnd(**COMMON, seq=6, status="failed", error="RuntimeError: out of memory"),
     "finding": Finding(
         run="ttt-42",

@@ -12,6 +12,7 @@ from losswatch.schema import (
     Advice,
     Expectation,
     Finding,
+    Heartbeat,
     Objective,
     Predictions,
     Record,
@@ -141,6 +142,7 @@ records: st.SearchStrategy[Record] = st.one_of(
     _record(Steps, _steps()),
     _record(Predictions, _predictions()),
     _record(Reference, st.fixed_dictionaries({"features": rows(2)}, optional={"slices": listed(names, 2)})),
+    _record(Heartbeat, st.fixed_dictionaries({}, optional={"every": st.floats(1e-3, 1e6)})),
     _record(RunEnd, st.fixed_dictionaries({"status": st.sampled_from(["finished", "failed", "stopped"])})),
     findings,
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from consumers.telemetry import Telemetry
 from consumers.view import View
-from scripts.screenshot import OPTIONS
+from scripts.screenshots import OPTIONS
 from service.http import Web
 from service.metrics import Exposition
 from service.page import Pages

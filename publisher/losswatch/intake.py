@@ -1,0 +1,148 @@
+"""From what the job's threads handed over to records."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from losswatch import tensors
+from losswatch.blocks import BLOCK_STEPS, Blocks, Row
+from losswatch.buffer import Outgoing
+from losswatch.devices import Copies
+from losswatch.lane import Lane, importance
+from losswatch.notices import Notices
+from losswatch.samples import Reference, Sampled
+
+if TYPE_CHECKING:
+    from losswatch.records import Records
+
+ROW_VALUES: Final = 524_288
+"""Most values in the lane of steps, which is emptied twenty times a second."""
+BATCH_VALUES: Final = 4_194_304
+"""Most numbers in the lane of predictions."""
+TURN_ROWS: Final = 4096
+"""Most rows taken before the connection is looked after again."""
+TURN_BATCHES: Final = 8
+END: Final = float("inf")
+"""The time at which everything is due."""
+
+
+class Intake:
+    """The lanes and what comes out of them. ``rows`` and ``batches`` may be put into by any thread; all else
+    is for the sender's.
+
+    ``post`` is given the records as they are made.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        session: str,
+        declaration: Mapping[str, Any],
+        dropped: Counter[str],
+        notices: Notices,
+        post: Callable[[Sequence[Outgoing]], None],
+    ) -> None:
+        self.rows: Lane[Row] = Lane(ROW_VALUES, importance)
+        self.batches: Lane[Sampled | Reference] = Lane(BATCH_VALUES)
+        self.on_device = False
+        """Whether anything reported was on a device, where it has to be waited for."""
+        self._run, self._session, self._declaration = run, session, declaration
+        self._dropped, self._notices, self._post = dropped, notices, post
+        self._blocks = Blocks()
+        self._held_rows: deque[Row] = deque()
+        self._held_batches: deque[Sampled | Reference] = deque()
+        self._copies = Copies()
+        self._made: Records | None = None
+
+    def __len__(self) -> int:
+        """Calls that no record was made of yet."""
+        return len(self.rows) + len(self.batches) + len(self._blocks) + self.held
+
+    @property
+    def held(self) -> int:
+        """Calls that wait for a device."""
+        return len(self._held_rows) + len(self._held_batches)
+
+    @property
+    def records(self) -> Records:
+        """Makes the records; the first use, which imports a good deal, posts ``run_start``."""
+        if self._made is None:
+            from losswatch.records import Records
+
+            self._made = Records(self._run, self._session, self._dropped, self._notices)
+            self._post(self._made.start(self._declaration))
+        return self._made
+
+    def gather(self, now: float, trouble: Callable[[Exception], None]) -> None:
+        """Post the records that are due at monotonic time ``now``."""
+        self._gather_rows(now, trouble)
+        for block in self._blocks.due(now):
+            self._post_steps(block, trouble)
+        self._held_batches.extend(self.batches.take(2**62 if now == END else TURN_BATCHES))
+        while self._held_batches and (not self.on_device or tensors.ready(self._held_batches[0], self._copies)):
+            self._post_batch(self._held_batches.popleft())
+        for reason, dropped in (
+            ("steps_too_fast", self.rows.dropped),
+            ("predictions_too_fast", self.batches.dropped),
+        ):
+            if dropped:
+                self._dropped[reason] = dropped
+
+    def give_up_on_devices(self) -> None:
+        """Drop what still waits for a device."""
+        for reason, held in (("steps", self._held_rows), ("predictions", self._held_batches)):
+            if held:
+                self._dropped[f"{reason}_on_busy_device"] += len(held)
+                held.clear()
+
+    def _gather_rows(self, now: float, trouble: Callable[[Exception], None]) -> None:
+        most, held = (2**62 if now == END else TURN_ROWS), self._held_rows
+        while most > 0 and (held or len(self.rows)):
+            if not held:
+                held.extend(self.rows.take(BLOCK_STEPS))
+                if self.on_device:
+                    tensors.ready(tuple(held), self._copies)
+            while held and (not self.on_device or tensors.ready(held[0], self._copies)):
+                row, most = held.popleft(), most - 1
+                if (usable := self._usable(row)) and (block := self._blocks.add(usable, now)):
+                    self._post_steps(block, trouble)
+            if held:
+                return
+            if len(self.rows) >= BLOCK_STEPS:
+                time.sleep(0.0005)  # the job wants the interpreter back
+
+    def _post_batch(self, batch: Sampled | Reference) -> None:
+        make = self.records
+        try:
+            self._post(make.reference(batch.features) if isinstance(batch, Reference) else make.predictions(batch))
+        except Exception as error:
+            self._dropped["predictions_unusable"] += 1
+            self._notices.once("unusable batch", "predictions or a reference cannot be used: %s", error)
+
+    def _post_steps(self, block: list[Row], trouble: Callable[[Exception], None]) -> None:
+        try:
+            self._post(self.records.steps(block))
+        except Exception as error:
+            self._dropped["steps_unusable"] += len(block)
+            trouble(error)
+
+    def _usable(self, row: Row) -> Row | None:
+        """The row with a whole step, or None where its step or phase cannot be used."""
+        phase, step = row[0], row[1]
+        try:
+            if type(step) is not int:
+                row = (phase, tensors.whole(step), *row[2:])
+            if not 0 <= row[1] < tensors.WHOLE_LIMIT:
+                reason = "the step is not a whole number from 0 to 2**53 - 1"
+            elif isinstance(phase, str) and 1 <= len(phase) <= 200 and phase.isprintable():
+                return row
+            else:
+                reason = "the phase is not a printable name of 1 to 200 characters"
+        except Exception as error:
+            reason = f"the step is not usable: {error}"
+        self._dropped["steps_unusable"] += 1
+        self._notices.once("unusable rows", "log(): %s. Such calls are dropped", reason)
+        return None

@@ -1,0 +1,1 @@
+"""Records on disk: for outages longer than memory lasts, and for what a process leaves behind."""
