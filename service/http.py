@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from consumers.telemetry import Telemetry
 from consumers.view import View
 from service import api
+from service.access import Access, Tokens
 from service.metrics import STATES, STATUSES, Exposition
 from service.page import Pages
 from service.page.words import LEVELS, state_of
@@ -58,6 +59,8 @@ class Web:
     pages: Pages
     heartbeat_limit: float = 30.0
     """Age of the worker's heartbeat, in seconds, from which on ``/healthz`` fails."""
+    tokens: Tokens | None = None
+    """What is asked for; nothing: everybody who can reach it may read."""
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
 
@@ -74,7 +77,10 @@ class Web:
             Route("/api/findings", self.findings),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
-        middleware = [Middleware(Headers), Middleware(GZipMiddleware, minimum_size=4096, compresslevel=1)]
+        middleware = [Middleware(Headers)]
+        if self.tokens is not None:
+            middleware.append(Middleware(Access, self.tokens, self.pages.login, self.clock))
+        middleware.append(Middleware(GZipMiddleware, minimum_size=4096, compresslevel=1))
         handlers = {HTTPException: self._refused, Exception: self._failed}
         return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
 

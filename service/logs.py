@@ -52,3 +52,4 @@ def configure(level: str, style: Literal["text", "json"], stream: TextIO | None 
     debug = level == "debug"
     for library, quiet in (("kafka", logging.CRITICAL), ("uvicorn", logging.ERROR), ("asyncio", logging.ERROR)):
         logging.getLogger(library).setLevel(logging.DEBUG if debug else quiet)
+    logging.getLogger("kafka.admin.client").setLevel(logging.INFO if debug else logging.NOTSET)  # it tells passwords

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,11 +17,12 @@ from consumers.source import Broker, BrokerUnavailable
 from consumers.telemetry import CounterName, Telemetry
 from consumers.view import View
 from losswatch.topics import ALIKE, STEPS
+from service.access import AccessUnusable, Tokens, tokens_of
 from service.http import Web
 from service.metrics import STATES, Exposition
 from service.page import Pages
 from service.push import pushing
-from service.server import Server
+from service.server import Server, Tls, TlsUnusable
 from service.settings import Settings
 
 RETRY_SECONDS: Final = 1.0
@@ -58,6 +60,7 @@ def serve(settings: Settings, make_worker: MakeWorker | None = None) -> None:
     Raises CannotServe where the settings, the broker or the machine do not allow it.
     """
     thresholds = deployed_thresholds(settings)
+    tokens, tls = _protection(settings)
     telemetry, stop = Telemetry(), threading.Event()
     worker: Worker | None = None
 
@@ -67,9 +70,9 @@ def serve(settings: Settings, make_worker: MakeWorker | None = None) -> None:
     with ExitStack() as stack:
         stack.enter_context(stopped_by_signals(stop))
         broker, address = stack.enter_context(_broker(settings))
-        web = _web(settings, view, telemetry, thresholds, address)
+        web = _web(settings, view, telemetry, thresholds, address, tokens)
         try:
-            server = stack.enter_context(Server(web.application(), settings.http_host, settings.http_port))
+            server = stack.enter_context(Server(web.application(), settings.http_host, settings.http_port, tls))
         except OSError as error:
             raise CannotServe(str(error)) from error
         log.info("losswatch %s: page, API and /metrics at %s, Kafka at %s", web.exposition.version, server.url, address)
@@ -196,8 +199,26 @@ or let losswatch run one of its own, in memory, to try things out:
   losswatch serve --embedded"""
 
 
+def _protection(settings: Settings) -> tuple[Tokens | None, ssl.SSLContext | None]:
+    certificate, key = settings.http_tls_cert, settings.http_tls_key
+    try:
+        tokens = tokens_of(settings)
+        if certificate is not None and key is not None:
+            return tokens, Tls(certificate, key, settings.http_tls_client_ca).context()
+    except (AccessUnusable, TlsUnusable) as error:
+        raise CannotServe(str(error)) from error
+    if certificate or key or settings.http_tls_client_ca:
+        raise CannotServe("TLS needs both LOSSWATCH_HTTP_TLS_CERT and LOSSWATCH_HTTP_TLS_KEY. Set both, or neither.")
+    return tokens, None
+
+
 def _web(
-    settings: Settings, view: Callable[[], View], telemetry: Telemetry, thresholds: Mapping[str, float], address: str
+    settings: Settings,
+    view: Callable[[], View],
+    telemetry: Telemetry,
+    thresholds: Mapping[str, float],
+    address: str,
+    tokens: Tokens | None,
 ) -> Web:
     limit = settings.heartbeat_limit_seconds
     return Web(
@@ -208,12 +229,13 @@ def _web(
             telemetry,
             thresholds,
             product_version(),
-            settings.external_url,
+            settings.external_url.rstrip("/"),
             settings.max_label_length,
             _known_labels(),
         ),
         Pages(thresholds, address, product_version(), limit),
         limit,
+        tokens,
     )
 
 
@@ -242,6 +264,7 @@ def _make_worker(settings: Settings, broker: Broker, telemetry: Telemetry, thres
         checkpoint_every=settings.checkpoint_seconds,
         view_every=settings.view_seconds,
         silent_after=settings.silent_seconds,
+        lost_after=settings.lost_seconds,
         evict_after=settings.idle_seconds,
         keep_ended=settings.finished_seconds,
     )

@@ -52,6 +52,11 @@ class Settings(BaseSettings):
     kafka_password: SecretStr | None = Field(
         None, description="SASL password, passed to kafka-python as sasl_plain_password. Never logged or printed."
     )
+    kafka_token_file: Path | None = Field(
+        None,
+        description="File that holds the token for SASL OAUTHBEARER; read again for every connection, so that it can "
+        "be renewed in place.",
+    )
     group: str = Field(
         "losswatch", min_length=1, description="Consumer group. Services of one group share the runs among them."
     )
@@ -73,11 +78,28 @@ class Settings(BaseSettings):
     )
     http_host: str = Field(
         "127.0.0.1",
-        description="Address that the page, the API and /metrics listen on. They have no login: 0.0.0.0 opens them "
-        "to everybody who can reach the machine.",
+        description="Address that the page, the API and /metrics listen on. Without a token 0.0.0.0 opens them to "
+        "everybody who can reach the machine.",
     )
     http_port: int = Field(
         9108, ge=0, le=65535, description="Port of the page, the API and /metrics; 0 takes a free one."
+    )
+    http_token: SecretStr | None = Field(
+        None,
+        description="Token that the page, the API and, unless it has its own, /metrics ask for; 16 characters or more. "
+        "Never logged or printed. docs/security.md tells how it is used.",
+    )
+    http_token_file: Path | None = Field(None, description="File that holds it, instead; read once, at the start.")
+    metrics_token: SecretStr | None = Field(
+        None, description="A token of its own for /metrics, for Prometheus. Never logged or printed."
+    )
+    metrics_token_file: Path | None = Field(None, description="File that holds it, instead.")
+    http_tls_cert: Path | None = Field(
+        None, description="Certificate (PEM, with its chain): the page, the API and /metrics are then HTTPS only."
+    )
+    http_tls_key: Path | None = Field(None, description="Its private key (PEM), without a password.")
+    http_tls_client_ca: Path | None = Field(
+        None, description="Authorities (PEM): only clients with a certificate of theirs are answered, probes included."
     )
     heartbeat_limit_seconds: Seconds = Field(
         30.0, description="/healthz fails once the worker has not turned over for this many seconds."
@@ -95,7 +117,11 @@ class Settings(BaseSettings):
         200, ge=16, description="Longest metric label, in characters; longer names are cut and marked with a hash."
     )
     silent_seconds: Seconds = Field(
-        300.0, description="A running job of which nothing was heard for this many seconds is shown as silent."
+        300.0, description="A running job that reported nothing for this many seconds is shown as silent."
+    )
+    lost_seconds: Seconds = Field(
+        60.0,
+        description="A running job whose heartbeats stopped for this many seconds is shown as lost.",
     )
     idle_seconds: Seconds = Field(
         3600.0,
@@ -164,4 +190,5 @@ class Settings(BaseSettings):
         {'ssl_password': 'hunter2'}
         """
         given = self.kafka | ({"sasl_plain_password": self.kafka_password} if self.kafka_password else {})
+        given |= {"sasl_oauth_token_provider": self.kafka_token_file} if self.kafka_token_file else {}
         return {k: v.get_secret_value() if isinstance(v, SecretStr) else v for k, v in given.items()}

@@ -161,6 +161,10 @@ class Pages:
         """A page that says why there is nothing to see."""
         return self._render("missing.html", telemetry, now, beat, part, heading=heading, text=text)
 
+    def login(self, to: str, wrong: bool) -> str:
+        """The form that takes the token and leads to ``to``; it tells nothing about the service."""
+        return self._templates.get_template("login.html").render(to=to, wrong=wrong)
+
     def _row_charts(self, view: View, run: RunView, newest: Newest) -> Sequence[Chart]:
         traces = sorted(view.traces.get(run.run, ()), key=lambda t: (_order(t), t.phase != "train"))
         chosen = {t.kind: t for t in reversed(traces) if t.kind == "total" or t.name in NAMES}

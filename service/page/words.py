@@ -63,6 +63,12 @@ def state_of(run: RunView, findings: Sequence[Finding], now: float) -> State:
     pending = [f for f in findings if f.state == "pending"]
     if pending:
         return State("pending", told(pending[0]) + _more(pending))
+    if run.status == "lost":
+        words = f"Gone: no sign of life for {duration(now - run.seen)}; it stood{_at(run) or ' at no step'}"
+        return State("silent", words)
+    if run.status == "silent" and run.seen > run.reported > 0:
+        words = f"Alive, but nothing reported for {duration(now - run.reported)}; it stands{_at(run) or ' at no step'}"
+        return State("silent", words)
     if run.status == "silent":
         return State("silent", f"Nothing heard for {duration(now - run.seen)}; it stood{_at(run) or ' at no step'}")
     if run.warming:

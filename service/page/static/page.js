@@ -8,6 +8,7 @@ let busy = false;
 let wanted = false;
 
 // Make `from` like `to`, touching only what differs, so that focus, selection and open details stay.
+// Elements with a data-key are moved along; they lose the focus for a moment.
 function morph(from, to) {
   if (from.nodeType !== to.nodeType || from.nodeName !== to.nodeName) {
     from.replaceWith(to.cloneNode(true));
@@ -23,10 +24,19 @@ function morph(from, to) {
   for (const { name, value } of to.attributes) {
     if (from.getAttribute(name) !== value && !from.hasAttribute("data-keep")) from.setAttribute(name, value);
   }
-  const old = [...from.childNodes];
-  const fresh = [...to.childNodes];
-  fresh.forEach((child, i) => (old[i] ? morph(old[i], child) : from.append(child.cloneNode(true))));
-  old.slice(fresh.length).forEach((child) => child.remove());
+  const rows = new Map([...from.children].map((child) => [child.dataset.key, child]));
+  [...to.childNodes].forEach((child, i) => {
+    const at = from.childNodes[i] ?? null;
+    const key = child.dataset?.key;
+    const same = key === undefined ? at : rows.get(key);
+    if (!same) {
+      from.insertBefore(child.cloneNode(true), at);
+      return;
+    }
+    if (same !== at) from.insertBefore(same, at);
+    morph(same, child);
+  });
+  while (from.childNodes.length > to.childNodes.length) from.lastChild.remove();
 }
 
 function say(text, lost) {
@@ -45,12 +55,14 @@ async function refresh() {
     const address = new URL(location.href);
     address.searchParams.set("part", "1");
     const answer = await fetch(address, { cache: "no-store", signal: AbortSignal.timeout(10000) });
+    if (answer.status === 401) location.reload();
     if (!answer.ok && answer.status !== 404) throw new Error(answer.statusText);
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").body;
-    const target = document.createElement("main");
+    const page = new DOMParser().parseFromString(`<main>${await answer.text()}</main>`, "text/html");
+    const target = page.querySelector("main");
     for (const { name, value } of main.attributes) target.setAttribute(name, value);
-    target.append(...fresh.childNodes);
+    const focused = document.activeElement;
     morph(main, target);
+    if (focused.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
     say("live", false);
   } catch {
     say("no answer, trying again", true);

@@ -1,0 +1,122 @@
+"""The page that `bench.hook` writes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import statistics
+from pathlib import Path
+from typing import Final
+
+STEPS_MS: Final = (0.2, 1.0)
+
+Measured = dict[tuple[str, ...], list[dict[str, float]]]
+
+
+def tables(measured: Measured) -> str:
+    """The results as Markdown."""
+    peers = list(dict.fromkeys(item[1] for item in measured))
+    lines = ["## Per call, back to back (microseconds)", "", "| peer | median | 99th percentile |", "|---|---:|---:|"]
+    for peer in peers:
+        found = measured.get(("calls", peer), [])
+        lines.append(f"| {peer} | {_spread(found, 'p50', 2)} | {_spread(found, 'p99', 1)} |")
+    for ms in STEPS_MS:
+        lines += ["", f"## In the loop, steps of {ms} ms (microseconds per step)", ""]
+        lines += ["| peer | more, median | of a step | more, 99th percentile | CPU of other threads |"]
+        lines += ["|---|---:|---:|---:|---:|"]
+        for peer in peers:
+            found = measured.get(("in_loop", peer, f"{ms}"), [])
+            others, tail = (_spread(found, name, 1, 1000.0) for name in ("others", "tail"))
+            lines.append(f"| {peer} | {_more(found)} | {tail} | {others} |")
+    for kind, title in (("stopped", "that is stopped (SIGSTOP)"), ("refused", "that refuses connections")):
+        lines += ["", f"## A broker {title}, steps of 1 ms (microseconds per step)", ""]
+        lines += ["| peer | more, median | of a step | CPU of other threads |", "|---|---:|---:|---:|"]
+        for peer in peers:
+            if found := measured.get((kind, peer, "1.0"), []):
+                lines.append(f"| {peer} | {_more(found)} | {_spread(found, 'others', 1, 1000.0)} |")
+    return "\n".join(lines)
+
+
+def targets(measured: Measured) -> str:
+    """What the hook is to reach, and whether it did."""
+
+    def middle(item: tuple[str, ...], name: str) -> float:
+        return statistics.median(each[name] for each in measured[item])
+
+    def share(item: tuple[str, ...]) -> float:
+        return statistics.median(each["more"] / each["step"] for each in measured[item])
+
+    ours, slow = ("in_loop", "losswatch", "0.2"), ("in_loop", "losswatch", "1.0")
+    nothing = max(abs(each["more"]) for each in measured["in_loop", "no hook", "1.0"])
+    factor = middle(("in_loop", "wandb offline", "0.2"), "more") / middle(ours, "more")
+    p50, p99 = (middle(("calls", "losswatch"), name) for name in ("p50", "p99"))
+    stopped = share(("stopped", "losswatch", "1.0"))
+    rows = [
+        ("a call, median", "1 µs", f"{p50:.2f} µs", p50 <= 1),
+        ("a call, 99th percentile", "10 µs", f"{p99:.1f} µs", p99 <= 10),
+        ("in steps of 0.2 ms", "1 %", f"{share(ours):.1%}", share(ours) <= 0.01),
+        (
+            "in steps of 1 ms",
+            f"what no hook gives, {1000 * nothing:.1f} µs",
+            f"{1000 * middle(slow, 'more'):.1f} µs",
+            middle(slow, "more") <= nothing,
+        ),
+        ("in steps of 1 ms, the broker stopped", "3 %", f"{stopped:+.1%}", stopped <= 0.03),
+        ("cheaper than wandb offline in steps of 0.2 ms", "100 times", f"{factor:.0f} times", factor >= 100),
+    ]
+    lines = ["## Targets", "", "| | at most, or at least | measured | |", "|---|---:|---:|---|"]
+    return "\n".join([*lines, *(f"| {a} | {b} | {c} | {'reached' if ok else 'missed'} |" for a, b, c, ok in rows)])
+
+
+ABSENT: Final = "- | -"
+
+
+def _spread(found: list[dict[str, float]], name: str, digits: int, factor: float = 1.0) -> str:
+    """Median, and smallest and largest, over the rounds."""
+    if not found:
+        return "-"
+    values = sorted(factor * each[name] for each in found)
+    middle = statistics.median(values)
+    return f"{middle:,.{digits}f} ({values[0]:,.{digits}f} to {values[-1]:,.{digits}f})"
+
+
+def _more(found: list[dict[str, float]]) -> str:
+    if not found:
+        return ABSENT
+    share = statistics.median(each["more"] / each["step"] for each in found)
+    return f"{_spread(found, 'more', 1, 1000.0)} | {share:+.1%}"
+
+
+def report(measured: Measured, rounds: int, load: list[float]) -> str:
+    """The whole page."""
+    parts = [
+        "# The hook against its peers",
+        _machine(load),
+        f"Command: `python -m bench.hook --rounds {rounds}`. Medians of {rounds} rounds; in brackets the least and the"
+        " greatest.",
+        tables(measured),
+    ]
+    if set(NEEDED) <= {item[1] for item in measured if measured[item]}:
+        parts.insert(3, targets(measured))
+    return "\n\n".join(parts) + "\n"
+
+
+NEEDED: Final = ("no hook", "losswatch", "wandb offline")
+"""Peers that the targets speak of."""
+
+
+def _machine(load: list[float]) -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
+    versions = []
+    for name in ("torch", "kafka-python", "prometheus-client", "tensorboard", "wandb", "mlflow-skinny"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+    return (
+        f"Machine: {os.cpu_count()} cores of {model}, {platform.system()}, Python {platform.python_version()}; "
+        f"{', '.join(versions)}. Load average {load[0]:.1f} before and {load[1]:.1f} after."
+    )
