@@ -16,10 +16,8 @@ MakeTopic = Callable[..., str]
 
 def pytest_configure(config: pytest.Config) -> None:
     """Bear with kafka-python 3.0, which leaves the sockets of refused connections to the garbage collector."""
-    config.addinivalue_line(
-        "filterwarnings",
-        r"ignore:unclosed <socket.socket fd=\d+, family=\d+, type=1, proto=6, laddr=\('0:ResourceWarning",
-    )
+    for left in (r"socket.socket fd=\d+, family=\d+, type=1, proto=6, laddr=\('0", r"ssl.SSLSocket fd=\d+"):
+        config.addinivalue_line("filterwarnings", f"ignore:unclosed <{left}:ResourceWarning")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import re
@@ -21,9 +20,6 @@ from tests.brokers import Tansu, free_port
 from tests.certificates import Authority, Certificate
 from tests.integration.process import ServiceProcess, wait_for
 from tests.integration.tls_proxy import TlsProxy
-
-# kafka-python leaves the sockets of failed handshakes to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +71,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         broker.start()
         yield Cluster(proxy, ours, theirs, ours.certificate("losswatch-client"))
         broker.stop()
-    gc.collect()
 
 
 @pytest.mark.timeout(100)
@@ -97,7 +92,6 @@ def test_the_service_says_why_tls_does_not_come_about(cluster: Cluster, case: st
     broker = KafkaBroker(cluster.proxy.address, security=security, answer_timeout=0.5)
     with pytest.raises(BrokerUnavailable, match=f"no TLS with the Kafka broker.*{complaint}"):
         broker.partitions(STEPS)
-    gc.collect()
 
 
 @pytest.mark.parametrize("case", ["wrong CA", "no certificate"])
@@ -113,11 +107,9 @@ def test_a_job_goes_on_without_tls_and_is_told_why(
     told = " ".join(record.getMessage() for record in caplog.records)
     assert re.search(complaint, told)
     assert run.stats().published == 0
-    gc.collect()
 
 
 def test_a_plaintext_port_is_recognised(tansu: str) -> None:
     broker = KafkaBroker(tansu, security={"security_protocol": "SSL"}, answer_timeout=0.5)
     with pytest.raises(BrokerUnavailable, match="TLS"):
         broker.partitions(STEPS)
-    gc.collect()

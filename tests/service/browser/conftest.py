@@ -18,7 +18,7 @@ from tests.service.test_http import web
 TOKEN = "browser-0123456789abcdef"
 
 
-@dataclass(slots=True)
+@dataclass
 class Site:
     """A served view that a test may exchange, and the pages opened on it."""
 
