@@ -6,6 +6,8 @@ each logs five scalars per step.
 - calls: 20,000 calls back to back; median and 99th percentile.
 - in the loop: steps with and without logging in random order, in the same process; the difference of
   their medians. What a peer's threads do slows both kinds of steps, so the CPU time that they take is told beside it.
+- whole turns: seconds with the peer at work against seconds without it, means. This has everything in it, what
+  the peer's threads take from the loop too, and the most noise.
 - broken broker: the broker is stopped (SIGSTOP) or refuses connections; steps during that against steps while
   there is no peer, in turns of seconds.
 
@@ -37,7 +39,10 @@ from tests.brokers import Tansu, free_port, start_tansu
 RESULTS: Final = Path(__file__).parent / "results" / "hook.md"
 CALLS, SLOW_CALLS = 20_000, 500
 LOOP_SECONDS, SLOW_STEPS = 4.0, 300
+WHOLE_SECONDS, WHOLE_TURNS = 2.5, 3
 OUTAGE_SECONDS, OUTAGE_TURNS = 10.0, 1
+WHOLE: Final = frozenset({"no hook", "losswatch", "kafka-python, linger 50 ms", "TensorBoard (torch)", "wandb offline"})
+"""Peers that whole turns are measured of: they take long, and need a machine with nothing else to do."""
 SETTLE_SECONDS: Final = 1.5
 TOPICS: Final = ("losswatch.steps", "losswatch.predictions", "losswatch.findings", "bench")
 VALUES: Final = (0.3127, 0.25, 0.5, 0.125, 0.0625)
@@ -132,6 +137,18 @@ def in_loop(peer: str, broker: str, folder: Path, milliseconds: float) -> dict[s
     }
 
 
+def whole(peer: str, broker: str, folder: Path, milliseconds: float) -> dict[str, float]:
+    """Milliseconds of a step, mean, while there is no peer, and how many more with one: turns of seconds."""
+    loop = Loop(milliseconds)
+    bare, more = [], []
+    for _ in range(WHOLE_TURNS):
+        bare.append(statistics.fmean(loop.phase(WHOLE_SECONDS, None)))
+        with PEERS[peer](broker, folder) as log:
+            _settle(loop, log)
+            more.append(statistics.fmean(loop.phase(WHOLE_SECONDS, log)) - bare[-1])
+    return {"step": 1000 * statistics.median(bare), "more": 1000 * statistics.median(more)}
+
+
 def outage(peer: str, kind: str, folder: Path, milliseconds: float) -> dict[str, float]:
     """Milliseconds of a step while there is no peer, and how many more while its broker is broken.
 
@@ -180,7 +197,7 @@ def _broker() -> Iterator[Tansu]:
         yield tansu
 
 
-KINDS: Final[dict[str, Callable[..., dict[str, float]]]] = {"calls": calls, "in_loop": in_loop}
+KINDS: Final[dict[str, Callable[..., dict[str, float]]]] = {"calls": calls, "in_loop": in_loop, "whole": whole}
 
 
 def measure(kind: str, peer: str, *rest: str) -> dict[str, float] | None:
@@ -208,6 +225,7 @@ def everything(rounds: int, chosen: list[str]) -> Measured:
     """All measurements, ``rounds`` times over, so that each peer meets the machine at several times."""
     plan: list[tuple[str, ...]] = [("calls", peer) for peer in chosen]
     plan += [("in_loop", peer, f"{ms}") for ms in STEPS_MS for peer in chosen]
+    plan += [("whole", peer, f"{ms}") for ms in STEPS_MS for peer in chosen if peer in WHOLE]
     broken = [("stopped", peer, "1.0") for peer in chosen if peer.startswith("losswatch") or peer == "kafka-python"]
     plan += broken + [("refused", *rest) for _, *rest in broken if rest[0] != "kafka-python"]  # which cannot even start
     measured: Measured = {item: [] for item in plan}

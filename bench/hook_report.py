@@ -30,6 +30,12 @@ def tables(measured: Measured) -> str:
             found = measured.get(("in_loop", peer, f"{ms}"), [])
             others, tail = (_spread(found, name, 1, 1000.0) for name in ("others", "tail"))
             lines.append(f"| {peer} | {_more(found)} | {tail} | {others} |")
+    lines += ["", "## Whole turns, means (microseconds more per step)", ""]
+    lines += [f"| peer | {' | '.join(f'{ms} ms steps | of a step' for ms in STEPS_MS)} |", "|---|---:|---:|---:|---:|"]
+    for peer in peers:
+        cells = [_more(measured.get(("whole", peer, f"{ms}"), [])) for ms in STEPS_MS]
+        if any(cell != ABSENT for cell in cells):
+            lines.append(f"| {peer} | {' | '.join(cells)} |")
     for kind, title in (("stopped", "that is stopped (SIGSTOP)"), ("refused", "that refuses connections")):
         lines += ["", f"## A broker {title}, steps of 1 ms (microseconds per step)", ""]
         lines += ["| peer | more, median | of a step | CPU of other threads |", "|---|---:|---:|---:|"]
