@@ -128,11 +128,9 @@ def in_loop(peer: str, broker: str, folder: Path, milliseconds: float) -> dict[s
             took[logged].append(loop.run(1, log if logged else None))
         others += _others()
     bare, more = (statistics.median(took[logged]) for logged in (False, True))
-    tails = [statistics.quantiles(took[logged], n=100)[-1] for logged in (False, True)]
     return {
         "step": 1000 * bare,
         "more": 1000 * (more - bare),
-        "tail": 1000 * (tails[1] - tails[0]),
         "others": 1000 * others / len(took[True]),
     }
 

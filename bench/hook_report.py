@@ -24,12 +24,12 @@ def tables(measured: Measured) -> str:
         lines.append(f"| {peer} | {_spread(found, 'p50', 2)} | {_spread(found, 'p99', 1)} |")
     for ms in STEPS_MS:
         lines += ["", f"## In the loop, steps of {ms} ms (microseconds per step)", ""]
-        lines += ["| peer | more, median | of a step | more, 99th percentile | CPU of other threads |"]
-        lines += ["|---|---:|---:|---:|---:|"]
+        lines += ["| peer | more, median | of a step | CPU of other threads |"]
+        lines += ["|---|---:|---:|---:|"]
         for peer in peers:
             found = measured.get(("in_loop", peer, f"{ms}"), [])
-            others, tail = (_spread(found, name, 1, 1000.0) for name in ("others", "tail"))
-            lines.append(f"| {peer} | {_more(found)} | {tail} | {others} |")
+            if found:
+                lines.append(f"| {peer} | {_more(found)} | {_spread(found, 'others', 1, 1000.0)} |")
     lines += ["", "## Whole turns, means (microseconds more per step)", ""]
     lines += [f"| peer | {' | '.join(f'{ms} ms steps | of a step' for ms in STEPS_MS)} |", "|---|---:|---:|---:|---:|"]
     for peer in peers:
@@ -54,24 +54,31 @@ def targets(measured: Measured) -> str:
     def share(item: tuple[str, ...]) -> float:
         return statistics.median(each["more"] / each["step"] for each in measured[item])
 
-    ours, slow = ("in_loop", "losswatch", "0.2"), ("in_loop", "losswatch", "1.0")
-    nothing = max(abs(each["more"]) for each in measured["in_loop", "no hook", "1.0"])
-    factor = middle(("in_loop", "wandb offline", "0.2"), "more") / middle(ours, "more")
+    def ours(kind: str, ms: str) -> str:
+        item = (kind, "losswatch", ms)
+        return f"{1000 * middle(item, 'more'):.1f} µs, {share(item):.1%}"
+
+    def silent(kind: str) -> bool:
+        """Whether the hook's effect on slow steps is no larger than what is seen without a hook."""
+        nothing = max(abs(each["more"]) for each in measured[kind, "no hook", "1.0"])
+        return middle((kind, "losswatch", "1.0"), "more") <= nothing
+
+    def factor(kind: str) -> float:
+        return middle((kind, "wandb offline", "0.2"), "more") / middle((kind, "losswatch", "0.2"), "more")
+
     p50, p99 = (middle(("calls", "losswatch"), name) for name in ("p50", "p99"))
     stopped = share(("stopped", "losswatch", "1.0"))
     rows = [
         ("a call, median", "1 µs", f"{p50:.2f} µs", p50 <= 1),
         ("a call, 99th percentile", "10 µs", f"{p99:.1f} µs", p99 <= 10),
-        ("in steps of 0.2 ms", "1 %", f"{share(ours):.1%}", share(ours) <= 0.01),
-        (
-            "in steps of 1 ms",
-            f"what no hook gives, {1000 * nothing:.1f} µs",
-            f"{1000 * middle(slow, 'more'):.1f} µs",
-            middle(slow, "more") <= nothing,
-        ),
-        ("in steps of 1 ms, the broker stopped", "3 %", f"{stopped:+.1%}", stopped <= 0.03),
-        ("cheaper than wandb offline in steps of 0.2 ms", "100 times", f"{factor:.0f} times", factor >= 100),
+        ("steps of 1 ms while the broker is stopped", "3 %", f"{stopped:+.1%}", stopped <= 0.03),
     ]
+    for kind, what in (("in_loop", "the step that logs"), ("whole", "whole turns")):
+        rows += [
+            (f"steps of 0.2 ms, {what}", "1 %", ours(kind, "0.2"), share((kind, "losswatch", "0.2")) <= 0.01),
+            (f"steps of 1 ms, {what}", "as without a hook", ours(kind, "1.0"), silent(kind)),
+            (f"cheaper than wandb offline, {what}", "100 times", f"{factor(kind):.0f} times", factor(kind) >= 100),
+        ]
     lines = ["## Targets", "", "| | at most, or at least | measured | |", "|---|---:|---:|---|"]
     return "\n".join([*lines, *(f"| {a} | {b} | {c} | {'reached' if ok else 'missed'} |" for a, b, c, ok in rows)])
 
