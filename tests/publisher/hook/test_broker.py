@@ -27,6 +27,11 @@ def broker() -> Iterator[Tansu]:
         yield running
 
 
+def ours(before: set[threading.Thread]) -> set[threading.Thread]:
+    """The hook's threads that were started since; other tests may have left some of theirs."""
+    return {thread for thread in set(threading.enumerate()) - before if "losswatch" in thread.name}
+
+
 def test_everything_arrives_in_order(broker: Tansu) -> None:
     with losswatch.start("r", bootstrap_servers=broker.address) as run:
         for step in range(5000):
@@ -119,6 +124,7 @@ def test_a_broker_that_restarts_empty_gets_what_comes_after(broker: Tansu) -> No
 
 
 def test_many_runs_of_one_process_publish_side_by_side(broker: Tansu) -> None:
+    before = set(threading.enumerate())
     runs = [losswatch.start(f"r{i}", bootstrap_servers=broker.address) for i in range(4)]
     for step in range(100):
         for run in runs:
@@ -126,10 +132,11 @@ def test_many_runs_of_one_process_publish_side_by_side(broker: Tansu) -> None:
     assert all(run.finish(timeout=20) for run in runs)
     for run in runs:
         assert steps_of(read_topic(broker.address, STEPS, run.name)) == list(range(100))
-    eventually(lambda: not [thread for thread in threading.enumerate() if "losswatch" in thread.name])
+    eventually(lambda: not ours(before))
 
 
 def test_finish_with_a_silent_broker_returns_when_told_to(broker: Tansu) -> None:
+    before = set(threading.enumerate())
     run = losswatch.start("r", bootstrap_servers=broker.address)
     run.log(0, total=1.0)
     eventually(lambda: run.stats().published == 1)
@@ -141,4 +148,4 @@ def test_finish_with_a_silent_broker_returns_when_told_to(broker: Tansu) -> None
         assert time.monotonic() - began < 1.5
     finally:
         broker.resume()
-    eventually(lambda: not [thread for thread in threading.enumerate() if "losswatch" in thread.name])
+    eventually(lambda: not ours(before))
