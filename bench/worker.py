@@ -145,7 +145,7 @@ def _resident() -> int:
 
 def measure(runs: int, repeat: int) -> dict[str, list[dict[str, float]]]:
     """One broker, one set of records, ``repeat`` times each consumer in turn."""
-    blocks = max(4, 40_000 // runs)
+    blocks = max(20, 40_000 // runs)
     out: dict[str, list[dict[str, float]]] = {what: [] for what in WHAT}
     for _ in range(repeat):
         for what in WHAT:  # each on a broker of its own: its memory is then the same for all
