@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import os
-import platform
 import statistics
-from pathlib import Path
 from typing import Final
+
+from bench.machine import machine
 
 STEPS_MS: Final = (0.2, 1.0)
 
@@ -121,15 +120,8 @@ NEEDED: Final = ("no hook", "losswatch", "wandb offline")
 
 
 def _machine(load: list[float]) -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )
     versions = []
     for name in ("torch", "kafka-python", "prometheus-client", "tensorboard", "wandb", "mlflow-skinny"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions.append(f"{name} {importlib.metadata.version(name)}")
-    return (
-        f"Machine: {os.cpu_count()} cores of {model}, {platform.system()}, Python {platform.python_version()}; "
-        f"{', '.join(versions)}. Load average {load[0]:.1f} before and {load[1]:.1f} after."
-    )
+    return f"{machine()}; {', '.join(versions)}. Load average {load[0]:.1f} before and {load[1]:.1f} after."

@@ -13,23 +13,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import resource
 import statistics
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from bench.machine import machine, resident
 from consumers.checkpoint import CHUNK
 from consumers.decode import Decoded
 from consumers.fleet import Fleet
+from consumers.memory import Record as StoredRecord
 from consumers.picture import Painter
 from consumers.snapshots import snapshot
 from consumers.telemetry import Telemetry
@@ -49,19 +48,6 @@ BATCH: Final = 500
 PREDICTING: Final = 4
 REPEAT: Final = 5
 RESULTS: Final = Path(__file__).parent / "results" / "sizing.md"
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A message that no broker brought."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes
-    value: bytes = b""
-    timestamp: int = 0
-    headers: Sequence[tuple[str, bytes]] = ()
 
 
 def records(run: int) -> Iterator[tuple[str, Record]]:
@@ -133,8 +119,8 @@ def _fill(fleet: Fleet, runs: int) -> None:
             batch = []
 
 
-def _message(topic: str, partition: int, offset: int) -> Arrived:
-    return Arrived(topic, partition, offset, b"")
+def _message(topic: str, partition: int, offset: int) -> StoredRecord:
+    return StoredRecord(topic, partition, offset, timestamp=0, key=b"", value=b"", headers=())
 
 
 def _timed(call: Callable[[], object]) -> float:
@@ -151,11 +137,6 @@ def _get(url: str) -> bytes:
     with urllib.request.urlopen(url, timeout=60) as answer:
         body: bytes = answer.read()
     return body
-
-
-def resident() -> int:
-    """Resident memory of this process in bytes."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def table(measured: dict[int, dict[str, float]]) -> str:
@@ -191,7 +172,7 @@ def main() -> None:
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         measured[runs] = json.loads(done.stdout.splitlines()[-1])
     text = (
-        f"{machine()} Python {platform.python_version()}, torch on one thread, pinned to one core.\n\n"
+        f"{machine()}, torch on one thread, pinned to one core.\n\n"
         f"Command: `python -m bench.sizing`. Each run has {COMPONENTS} components, 2 metrics, {BLOCK * BLOCKS} steps "
         f"and, in every {PREDICTING}th, predictions of 10 classes. Times are CPU time, medians of {REPEAT}; the scrape "
         f"and the page are asked over loopback.\n\n{table(measured)}\n"
@@ -200,13 +181,6 @@ def main() -> None:
     if options.write:
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(f"# What one service needs\n\n{text}")
-
-
-def machine() -> str:
-    """The machine in words."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return f"Machine: {os.cpu_count()} cores of {next(models, platform.machine())}, {platform.system()}."
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ with torch on one thread; the broker has the other cores. All of it is repeated,
 
     python -m bench.worker                    # the table of bench/results/worker.md, about 10 minutes
     python -m bench.worker --runs 1000 --repeat 1
+    python -m bench.worker --runs 10000 --blocks 12
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from bench.machine import machine, resident
 from consumers.decode import decode_all
 from consumers.fleet import Fleet
 from consumers.kafka import KafkaBroker
@@ -41,6 +41,8 @@ from service.broker import EmbeddedBroker
 
 BLOCK: Final = 64
 COMPONENTS: Final = 6
+RECORDS: Final = 40_000
+"""Published for each number of runs, unless told how many blocks each run has."""
 PARTITIONS: Final = 12
 WHAT: Final = {"bare": "bare poll loop", "decode": "poll + decode", "worker": "whole worker"}
 RESULTS: Final = Path(__file__).parent / "results" / "worker.md"
@@ -69,19 +71,17 @@ def records(runs: int, blocks: int) -> Iterator[tuple[int, Steps]]:
             )
 
 
-def publish(broker: KafkaBroker, runs: int, blocks: int) -> int:
-    """Write all records; how many bytes they are."""
+def publish(broker: KafkaBroker, runs: int, blocks: int) -> None:
+    """Write all records."""
     broker.create_topics(PARTITIONS)
-    sink, size = broker.sink(), 0
+    sink = broker.sink()
     for i, (partition, record) in enumerate(records(runs, blocks)):
         value = encode(record, MSGPACK)
-        size += len(value)
         sink.send(Slot(STEPS, partition), record.run.encode(), value, cloud_event(record, MSGPACK))
         if i % 5000 == 4999:
             sink.flush(60)
     sink.flush(60)
     sink.close()
-    return size
 
 
 def consume(what: str, address: str, expected: int) -> dict[str, float]:
@@ -92,13 +92,13 @@ def consume(what: str, address: str, expected: int) -> dict[str, float]:
     torch.set_num_threads(1)
     broker = KafkaBroker(address)
     telemetry = Telemetry()
-    before = _resident()
+    before = resident()
     if what == "worker":
         seconds = _time_worker(broker, telemetry, expected)
     else:
         use = _decode(telemetry) if what == "decode" else len
         seconds = _time_loop(broker.source(f"bench-{what}", [STEPS]), use, expected)
-    return {"seconds": seconds, "bytes": _resident() - before}
+    return {"seconds": seconds, "bytes": resident() - before}
 
 
 def _time_loop(source: Source, use: Callable[[Any], Any], expected: int) -> float:
@@ -137,20 +137,13 @@ def _time_worker(broker: KafkaBroker, telemetry: Telemetry, expected: int) -> fl
     return seconds[0]
 
 
-def _resident() -> int:
-    """Resident memory of this process in bytes."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
-
-
-def measure(runs: int, repeat: int) -> dict[str, list[dict[str, float]]]:
+def measure(runs: int, blocks: int, repeat: int) -> dict[str, list[dict[str, float]]]:
     """One broker, one set of records, ``repeat`` times each consumer in turn."""
-    blocks = max(20, 40_000 // runs)
     out: dict[str, list[dict[str, float]]] = {what: [] for what in WHAT}
     for _ in range(repeat):
         for what in WHAT:  # each on a broker of its own: its memory is then the same for all
             with EmbeddedBroker() as embedded:
-                size = publish(KafkaBroker(embedded.address), runs, blocks)
+                publish(KafkaBroker(embedded.address), runs, blocks)
                 command = [
                     sys.executable,
                     "-m",
@@ -162,7 +155,7 @@ def measure(runs: int, repeat: int) -> dict[str, list[dict[str, float]]]:
                 ]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 found = json.loads(done.stdout.splitlines()[-1])
-                out[what].append(found | {"records": runs * blocks, "record_bytes": size / (runs * blocks)})
+                out[what].append(found | {"records": runs * blocks})
     return out
 
 
@@ -191,6 +184,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, nargs="+", default=[10, 1000, 10_000], help="numbers of runs to measure")
     parser.add_argument("--repeat", type=int, default=3, help="how often; medians are told (default 3)")
+    parser.add_argument(
+        "--blocks", type=int, help=f"blocks of each run (default: {RECORDS:,} records in all, 4 or more)"
+    )
     parser.add_argument("--write", action="store_true", help=f"keep the table in bench/results/{RESULTS.name}")
     parser.add_argument("--consume", nargs=3, metavar=("WHAT", "ADDRESS", "RECORDS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -201,22 +197,14 @@ def main() -> None:
     measured: dict[int, dict[str, list[dict[str, float]]]] = {}
     for runs in options.runs:
         print(f"{runs:,} runs ...", file=sys.stderr, flush=True)
-        measured[runs] = measure(runs, options.repeat)
+        measured[runs] = measure(runs, options.blocks or max(4, RECORDS // runs), options.repeat)
     text = (
-        f"{_machine()}\n\nCommand: `python -m bench.worker`; medians of {options.repeat} runs.\n\n{table(measured)}\n"
+        f"{machine()}.\n\nCommand: `python -m bench.worker`; medians of {options.repeat} runs.\n\n{table(measured)}\n"
     )
     print(text)
     if options.write:
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(f"# Worker against a bare poll loop\n\n{text}")
-
-
-def _machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )
-    return f"Machine: {os.cpu_count()} cores of {model}, {platform.system()}, Python {platform.python_version()}."
 
 
 if __name__ == "__main__":

@@ -127,8 +127,9 @@ class Pool:
         newest = block.mask.sum(-1) - 1  # (R) of each row's last step
         transitions: list[Transition] = []
         readings: dict[str, Tensor] = {}
+        thresholds = self._gather("threshold.", index)
         for cell in self.cells:
-            output = cell.update(self._gather(f"{cell.name}.", index), block, self._gather("threshold.", index))
+            output = cell.update(self._gather(f"{cell.name}.", index), block, thresholds)
             for name, value in output.state.items():
                 self.state[f"{cell.name}.{name}"].index_copy_(0, index, value)
             for name, value in output.readings.items():
