@@ -11,15 +11,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, get_args
 
+import torch
 from torch import Tensor
 
 State = dict[str, Tensor]
 """A cell's memory: flat, the first dimension of every tensor is the row (R) or (R, K, ...)."""
 
-Stream = Literal["series", "objective", "predictions"]
-"""What a row is: one series of one run; one phase's total and components; one phase's predictions."""
+Pair = Literal["generalization", "decoupling", "slices", "formulas"]
+"""Streams whose rows are two series of one run: one that is judged, and one that it is judged against.
+
+- generalization: a loss or metric of another phase against the same of the training phase.
+- decoupling: a metric whose better direction is known against the total of its phase, or else the training total.
+- slices: a metric of a part of the data against the same metric, or else the total, of the whole.
+- formulas: how a phase's total is made against how the training phase's is.
+"""
+Stream = Literal["series", "objective", "predictions"] | Pair
+"""What a row is: one series of one run; one phase's total and components; one phase's predictions; a pair of series."""
+PAIRS: Final[tuple[Pair, ...]] = get_args(Pair)
 
 BAD: Final = 1
 GOOD: Final = 0
@@ -28,6 +38,54 @@ UNKNOWN: Final = -1
 
 Severity = Literal["info", "warning", "critical"]
 
+Role = Literal["total", "component", "metric", "slice", "reading"]
+"""What a series is to its run; a reading is one that losswatch made itself, such as the class entropy."""
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+FORMS: Final = ("undeclared", "sum", "mean", "weighted_sum", "kendall", "ratio")
+"""How an objective says that its total is made; the fact ``form`` is the place in this list."""
+VARIANTS: Final = ("half", "full", "half_log")
+"""Of uncertainty weighting; the fact ``variant`` is the place in this list."""
+MEASURED: Final = ("step", "mean_since_last", "running_mean", "epoch_mean", "median")
+"""What a reported number stands for; the value ``measured`` is the place in this list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A number that is known about a row (R) or slot (R, K), not about a step."""
+
+    name: str
+    default: float
+    help: str
+    per: Literal["row", "slot"] = "row"
+
+
+_DIRECTION: Final = "-1 where lower is better, 1 where higher is, 0 where that is not known."
+FACTS: Final[Mapping[Stream, tuple[Fact, ...]]] = {
+    "series": (
+        Fact("role", float(ROLES.index("metric")), "Place of the series' role in ROLES."),
+        Fact("direction", 0.0, _DIRECTION),
+    ),
+    "objective": (
+        Fact("form", 0.0, "Place of the declared form in FORMS."),
+        Fact("variant", 0.0, "Kendall: place of the variant in VARIANTS."),
+        Fact("scale", 1.0, "Declared constant factor of the total."),
+        Fact("regularizer", 0.0, "Kendall: declared weight of sum s^2."),
+        Fact("base", -1.0, "Ratio: the slot of the base; -1 where it has none."),
+        Fact("factor", -1.0, "Ratio: the slot of the factor; -1 where it has none."),
+        Fact("components", 0.0, "How many slots are taken: the first ones."),
+        Fact("declared", torch.nan, "The declared weight, without the scale; NaN where none is declared.", "slot"),
+    ),
+    "predictions": (),
+    "generalization": (Fact("direction", -1.0, _DIRECTION),),
+    "decoupling": (
+        Fact("direction", -1.0, _DIRECTION),
+        Fact("same_phase", 1.0, "1 where both series are of one phase, else 0."),
+    ),
+    "slices": (Fact("direction", -1.0, _DIRECTION), Fact("reference_direction", -1.0, _DIRECTION)),
+    "formulas": (),
+}
+"""What every stream's blocks say about their rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -35,9 +93,14 @@ class Block:
 
     ``values`` by stream, NaN and infinities included:
 
-    - series: ``value`` (R, T). A series has only the steps at which it was reported.
+    - series: ``value`` (R, T). A series has only the steps at which it was reported. ``low`` and ``high`` (R, T):
+      the band that the job expects it in, NaN where it expects nothing.
     - objective: ``total`` (R, T), ``component`` and ``weight`` (R, K, T); NaN where not reported.
-      ``reported`` tells that NaN from one that the job computed.
+      ``reported`` tells that NaN from one that the job computed. ``log_var`` (R, K, T): Kendall's s, the newest
+      that any phase of the run reported, NaN where there is none; ``reported`` says where it is this step's own.
+      ``measured`` and ``divided_by`` (R, T): see `MEASURED` and ``losswatch.schema.Steps``.
+    - pairs: ``reference`` and ``judged`` (R, T). Their phases take turns, so that most steps bring one of the two;
+      ``reported`` says which. formulas has ``reference_scale`` and ``judged_scale`` as well.
     - predictions: ``class_entropy``, ``sample_entropy``, ``max_class_probability``,
       ``unique_classes``, ``samples``, ``classes``, all (R, T).
     """
@@ -48,6 +111,8 @@ class Block:
     """(R, T) bool, false on the padding."""
     values: Mapping[str, Tensor]
     reported: Mapping[str, Tensor] = field(default_factory=dict)
+    facts: Mapping[str, Tensor] = field(default_factory=dict)
+    """(R) or (R, K), by name: see `FACTS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +142,12 @@ class Reading:
     name: str
     help: str
     per: Literal["row", "slot"] = "row"
-    roles: tuple[str, ...] = ()
+    roles: tuple[Role, ...] = ()
     """Series only: export it for series of these roles; all where empty."""
     exported: bool = True
     """False for numbers that only serve as a finding's value or evidence."""
+    feeds: Literal["series", "formulas"] | None = None
+    """The stream that goes on with it: a reading is a series too, and a phase's formula is compared with another's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +172,14 @@ class Facts:
     thresholds: Mapping[str, float]
     weights: Mapping[str, float]
     """The declared weights of the phase's objective, by component."""
+    reference: str | None = None
+    """Pairs only: what the subject is judged against, e.g. ``train total``."""
+    checkpoints: Mapping[int, str] = field(default_factory=dict)
+    """The checkpoints that the run named, by step."""
+
+    def checkpoint(self, step: float) -> str | None:
+        """The newest checkpoint at or before a step."""
+        return next((self.checkpoints[at] for at in sorted(self.checkpoints, reverse=True) if at <= step), None)
 
 
 def no_advice(facts: Facts) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Cell, Output, State, Stream
+from detectors.cell import FACTS, PAIRS, Block, Cell, Output, State, Stream
 
 SLOTS: Final = 3
 F64: Final = torch.zeros((), dtype=torch.float64)
@@ -23,7 +24,12 @@ Floats = npt.NDArray[np.float64]
 def series(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
     """Noise around a level, row by row another one."""
     level = rng.uniform(0.5, 5.0, (rows, 1))
-    return {"value": level + 0.1 * rng.standard_normal((rows, steps))}
+    value = level + 0.1 * rng.standard_normal((rows, steps))
+    return {
+        "value": value,
+        "low": np.full_like(value, np.nan),
+        "high": np.broadcast_to(level + 0.2, value.shape).copy(),
+    }
 
 
 def objective(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
@@ -34,7 +40,15 @@ def objective(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floa
     component = rng.uniform(0.2, 1.0, (rows, SLOTS, 1)) * np.exp(np.clip(pace * t, -8, 4)) * noise
     component[:, 0] += 20 * np.exp(-t / 40)
     weight = np.broadcast_to(rng.uniform(0.5, 2.0, (rows, SLOTS, 1)), component.shape).copy()
-    return {"total": (weight * component).sum(1), "component": component, "weight": weight}
+    plain = np.zeros((rows, steps))
+    return {
+        "total": (weight * component).sum(1),
+        "component": component,
+        "weight": weight,
+        "log_var": -np.log(weight),
+        "measured": plain,
+        "divided_by": plain + 1,
+    }
 
 
 def predictions(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
@@ -52,16 +66,39 @@ def predictions(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Fl
     }
 
 
+def pair(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
+    """A reference that falls and a judged series that turns, each at another pace in every row."""
+    t = np.arange(steps)
+    noise = 1 + 0.02 * rng.standard_normal((2, rows, steps))
+    reference = np.exp(-rng.uniform(0.0, 0.05, (rows, 1)) * t) * noise[0]
+    judged = (1 + rng.uniform(-0.01, 0.02, (rows, 1)) * t) * noise[1]
+    return {"reference": reference, "judged": judged}
+
+
+def formulas(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
+    """Codes of formulas, mostly the same, and their factors."""
+    shape = (rows, steps)
+    names = ("reference", "judged", "reference_scale", "judged_scale")
+    return {name: rng.integers(0, 3, shape).astype(np.float64) for name in names[:2]} | {
+        name: np.ones(shape) for name in names[2:]
+    }
+
+
 VALUES: Final[Mapping[Stream, Callable[[np.random.Generator, int, int], dict[str, Floats]]]] = {
     "series": series,
     "objective": objective,
     "predictions": predictions,
+    "generalization": pair,
+    "decoupling": pair,
+    "slices": pair,
+    "formulas": formulas,
 }
 """The generator of each stream. A new stream needs one here."""
 SPOILABLE: Final[Mapping[Stream, tuple[str, ...]]] = {
     "series": ("value",),
     "objective": ("total", "component"),
     "predictions": ("class_entropy", "sample_entropy", "max_class_probability"),
+    **dict.fromkeys(PAIRS, ("reference", "judged")),
 }
 """What the job may well report as NaN or infinite."""
 
@@ -87,14 +124,30 @@ def make(
     mask = torch.from_numpy(np.arange(steps) < lengths[:, None])
     step = first_step + torch.from_numpy(np.cumsum(rng.integers(1, 4, (rows, steps)), axis=1))
     values = {name: torch.from_numpy(array).to(like.dtype) for name, array in arrays.items()}
-    return Block(step, mask, values, reported_of(stream, rng, values) if stream == "objective" else {})
+    reported = {} if stream in {"series", "predictions"} else reported_of(stream, rng, values)
+    return Block(step, mask, values, reported, facts_of(stream, rng, rows, like))
+
+
+def facts_of(stream: Stream, rng: np.random.Generator, rows: int, like: Tensor = F64) -> dict[str, Tensor]:
+    """The default facts, but either direction where there is one to know."""
+    facts = {
+        fact.name: like.new_full((rows,) if fact.per == "row" else (rows, SLOTS), fact.default)
+        for fact in FACTS[stream]
+    }
+    if "components" in facts:
+        facts["components"].fill_(SLOTS)
+    if "direction" in facts:
+        facts["direction"] = torch.from_numpy(rng.choice([-1.0, 1.0], rows)).to(like.dtype)
+    return facts
 
 
 def reported_of(stream: Stream, rng: np.random.Generator, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Most of it is reported; what is not becomes NaN in ``values``, as on the wire."""
-    found = {}
-    for name in SPOILABLE[stream]:
+    """Most of it is reported; what is not becomes NaN in ``values``, as on the wire. Of a pair at least one is."""
+    found: dict[str, Tensor] = {}
+    for name in (*SPOILABLE[stream], *(("log_var",) if stream == "objective" else ())):
         given = torch.from_numpy(rng.random(tuple(values[name].shape)) < 0.95)
+        if name == "judged":
+            given |= ~found["reference"]
         values[name][~given] = torch.nan
         found[name] = given
     return found
@@ -107,6 +160,7 @@ def mapped(block: Block, change: Callable[[Tensor], Tensor]) -> Block:
         change(block.mask),
         {name: change(value) for name, value in block.values.items()},
         {name: change(value) for name, value in block.reported.items()},
+        block.facts,
     )
 
 
@@ -118,7 +172,8 @@ def part(block: Block, start: int, stop: int) -> Block:
 def row(block: Block, r: int) -> Block:
     """One row alone, without its padding."""
     length = int(block.mask[r].sum())
-    return mapped(block, lambda x: x[r : r + 1, ..., :length])
+    facts = {name: value[r : r + 1] for name, value in block.facts.items()}
+    return replace(mapped(block, lambda x: x[r : r + 1, ..., :length]), facts=facts)
 
 
 def refilled(block: Block, junk: float) -> Block:
@@ -135,6 +190,7 @@ def refilled(block: Block, junk: float) -> Block:
         block.mask,
         {name: fill(value) for name, value in block.values.items()},
         {name: fill(value) for name, value in block.reported.items()},
+        block.facts,
     )
 
 

@@ -7,6 +7,7 @@ check rejects a detector that breaks the rule.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -78,7 +79,7 @@ def check_padding_is_irrelevant(cell: Cell) -> None:
         _same_where(block.mask, run(cell, state, [blocks.refilled(block, junk)]), plain)
     for name, verdict in plain.verdicts.items():
         assert (_spread(verdict, ~block.mask) == UNKNOWN).all(), f"{name} judges the padding"
-    empty = Block(block.step, torch.zeros_like(block.mask), block.values, block.reported)
+    empty = replace(block, mask=torch.zeros_like(block.mask))
     for name, value in run(cell, state, [empty]).state.items():
         assert torch.equal(value.nan_to_num(), state[name].nan_to_num()), f"padding changes the state {name!r}"
 
@@ -104,7 +105,14 @@ def check_inputs_are_not_mutated(cell: Cell) -> None:
     block = make(cell.stream, ragged=True, spoiled=0.1)
     state = run(cell, fresh(cell, block), [make(cell.stream, seed=1)]).state
     thresholds = defaults(cell, 4)
-    given_values = (state, block.values, block.reported, thresholds, {"step": block.step, "mask": block.mask})
+    given_values = (
+        state,
+        block.values,
+        block.reported,
+        thresholds,
+        {"step": block.step, "mask": block.mask},
+        block.facts,
+    )
     before = [_copied(tensors) for tensors in given_values]
     cell.update(state, block, thresholds)
     for tensors, kept in zip(given_values, before, strict=True):
@@ -121,7 +129,7 @@ def check_any_float_is_survived(cell: Cell) -> None:
     @given(st.integers(0, 99), st.sampled_from((F64, F32)))
     def holds(seed: int, like: Tensor) -> None:
         dirty, clean = _garbage(cell, seed, like), make(cell.stream, seed=seed, steps=500, like=like, first_step=10)
-        clean = Block(clean.step, clean.mask, clean.values, {k: torch.ones_like(v) for k, v in clean.reported.items()})
+        clean = replace(clean, reported={k: torch.ones_like(v) for k, v in clean.reported.items()})
         clean = blocks.mapped(clean, lambda x: x.nan_to_num() if x.is_floating_point() else x)
         after = run(cell, fresh(cell, dirty, like), [dirty], like)
         _verdicts_are_legal(after)
@@ -156,7 +164,7 @@ def check_missing_input_is_unknown(cell: Cell) -> None:
         return
     block, blank = make(cell.stream), make(cell.stream, seed=1)
     blank = blocks.mapped(blank, lambda x: torch.full_like(x, torch.nan) if x.is_floating_point() else x)
-    blank = Block(blank.step, blank.mask, blank.values, {k: torch.zeros_like(v) for k, v in blank.reported.items()})
+    blank = replace(blank, reported={k: torch.zeros_like(v) for k, v in blank.reported.items()})
     for name, verdict in run(cell, run(cell, fresh(cell, block), [block]).state, [blank]).verdicts.items():
         assert (verdict == UNKNOWN).all(), f"{name} takes missing input for a verdict"
 
@@ -213,6 +221,7 @@ def check_device_follows_the_state(cell: Cell) -> None:
     """On the meta device: any tensor that was left on the CPU, and any look at a value, is an error there."""
     like = torch.zeros((), dtype=torch.float64, device="meta")
     block = blocks.mapped(make(cell.stream), lambda x: x.to("meta"))
+    block = replace(block, facts={name: value.to("meta") for name, value in block.facts.items()})
     try:
         output = cell.update(fresh(cell, block, like), block, defaults(cell, 4, like))
     except (RuntimeError, NotImplementedError) as error:
@@ -250,7 +259,9 @@ def check_kinds_can_be_told(cell: Cell) -> None:
                 for subject in (None, "entropy"):
                     for state in ("pending", "firing", "resolved"):
                         readings = dict.fromkeys((kind.value, *kind.evidence), known)
-                        facts = Facts("test", subject, state, 3, 9, readings, thresholds, weights)
+                        facts = Facts(
+                            "test", subject, state, 3, 9, readings, thresholds, weights, "train total", {2: "a.pt"}
+                        )
                         text = kind.describe(facts)
                         assert "test" in text, f"{kind.name} does not name the phase"
                         assert "\n" not in text
@@ -372,7 +383,10 @@ def _garbage(cell: Cell, seed: int, like: Tensor) -> Block:
         return torch.where(torch.rand(x.shape, generator=generator) < 0.5, junk, x)
 
     steps = torch.tensor(STEPS)[torch.randint(len(STEPS), block.step.shape, generator=generator)]
-    return Block(steps, block.mask, {name: spoil(value) for name, value in block.values.items()}, block.reported)
+    values = {name: spoil(value) for name, value in block.values.items()}
+    numbers = {"scale", "regularizer", "declared"}  # any float may be declared; the other facts are places in lists
+    facts = {name: spoil(value) if name in numbers else value for name, value in block.facts.items()}
+    return replace(block, step=steps, values=values, facts=facts)
 
 
 def _conditional(cell: Cell) -> set[str]:
