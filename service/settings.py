@@ -133,7 +133,7 @@ class Settings(BaseSettings):
     thresholds: dict[str, Finite] = Field(
         {},
         description="Thresholds of this deployment by name, as a JSON object, e.g. "
-        '{"class_entropy_floor": 0.8}. A run\'s own declaration wins. docs/findings.md lists the names.',
+        '{"class_entropy_floor": 0.8}. A run\'s own declaration wins. docs/findings has their names.',
     )
     external_url: str = Field(
         "",
