@@ -1,0 +1,1 @@
+"""Detectors over two series of a run, one judged against the other."""
