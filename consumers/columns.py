@@ -1,123 +1,26 @@
-"""From pieces of single runs to rectangular blocks over many.
-
-Pieces of a row are packed one behind the other into rounds of at most `STEPS` steps; a round holds each
-row at most once and goes through the detectors as one block. Letters: R rows, K slots, T steps.
-"""
+"""From rounds of pieces to rectangular blocks. Letters: R rows, K slots, T steps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from detectors.cell import Block
-from losswatch.arrays import NOT_REPORTED, Floats, Ints, reported
-
-STEPS: Final = 64
-"""Most steps of a row in one block; the products of `detectors.recurrence` grow with its square."""
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectivePiece:
-    """Consecutive steps of one phase of one run, as columns."""
-
-    row: int
-    owner: Any
-    """Who it belongs to: returned with what the detectors find."""
-    time: float
-    """When its record was made, Unix seconds."""
-    step: Ints
-    total: Floats | None
-    components: Sequence[tuple[int, Floats]]
-    """By slot."""
-    declared: npt.NDArray[np.float64]
-    """(K) weights."""
-    weights: Sequence[tuple[int, Floats]]
-    """By slot, where they were reported with the step."""
-    series: npt.NDArray[np.int64]
-    """(1 + K) series rows of the total and the slots; -1 where there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesPiece:
-    """Consecutive reported values of one series."""
-
-    row: int
-    owner: Any
-    time: float
-    step: Ints
-    value: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class PredictionPiece:
-    """One step of one prediction stream, already reduced."""
-
-    row: int
-    owner: Any
-    time: float
-    step: Ints
-    values: npt.NDArray[np.float64]
-    """(6, 1), in the order of `PREDICTION_VALUES`."""
-
-
-PREDICTION_VALUES: Final = (
-    "samples",
-    "classes",
-    "class_entropy",
-    "sample_entropy",
-    "max_class_probability",
-    "unique_classes",
+from consumers.pieces import (
+    PREDICTION_VALUES,
+    Bands,
+    ObjectivePiece,
+    PairPiece,
+    Piece,
+    PredictionPiece,
+    Round,
+    SeriesPiece,
 )
-
-Piece = TypeVar("Piece", ObjectivePiece, SeriesPiece, PredictionPiece)
-
-
-@dataclass(slots=True)
-class Round(Generic[Piece]):
-    """Pieces that go into one block, each with its row of the block and its offset in time."""
-
-    rows: list[int] = field(default_factory=list)
-    placed: list[tuple[int, int, Piece]] = field(default_factory=list)
-    fill: list[int] = field(default_factory=list)
-    """Steps taken, by row of the block."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(R, T)."""
-        return len(self.rows), max(self.fill)
-
-    def piece_at(self, row: int, offset: int) -> Piece:
-        """The piece that brought a step."""
-        return max((p for p in self.placed if p[0] == row and p[1] <= offset), key=lambda p: p[1])[2]
-
-
-def pack(pieces: Sequence[Piece]) -> Iterator[Round[Piece]]:
-    """Pack pieces (each of at most `STEPS` steps) into rounds, keeping the order within each row."""
-    rounds: list[Round[Piece]] = []
-    at: dict[int, tuple[int, int]] = {}
-    """By row: its newest round and its place there."""
-    for piece in pieces:
-        number, place = at.get(piece.row, (-1, 0))
-        length = len(piece.step)
-        if number >= 0 and rounds[number].fill[place] + length <= STEPS:
-            target = rounds[number]
-        else:
-            number += 1
-            if number == len(rounds):
-                rounds.append(Round())
-            target = rounds[number]
-            place = len(target.rows)
-            target.rows.append(piece.row)
-            target.fill.append(0)
-            at[piece.row] = (number, place)
-        target.placed.append((place, target.fill[place], piece))
-        target.fill[place] += length
-    yield from rounds
+from detectors.cell import Block
+from losswatch.arrays import NOT_REPORTED, Bools, Floats, Ints, reported
 
 
 def objective_block(work: Round[ObjectivePiece], slots: int, like: torch.Tensor) -> tuple[Block, Floats]:
@@ -138,23 +41,52 @@ def objective_block(work: Round[ObjectivePiece], slots: int, like: torch.Tensor)
         weights[row, :, start:stop] = piece.declared[:, None]
         for slot, column in piece.weights:
             weights[row, slot, start:stop] = np.where(reported(column), column, piece.declared[slot])
-    given = reported(values)
+    given = torch.from_numpy(reported(values)).to(like.device)
     tensors = tensor(values, like)
+    log_var, log_var_given = _log_vars(work, slots, like)
+    made = {name: tensor(column, like) for name, column in _origins(work).items()}
     block = Block(
         step=torch.from_numpy(step).to(like.device),
         mask=torch.from_numpy(mask).to(like.device),
-        values={"total": tensors[:, 0], "component": tensors[:, 1:], "weight": tensor(weights, like)},
-        reported=_split(torch.from_numpy(given).to(like.device)),
+        values={
+            "total": tensors[:, 0],
+            "component": tensors[:, 1:],
+            "weight": tensor(weights, like),
+            "log_var": log_var,
+            **made,
+        },
+        reported={"total": given[:, 0], "component": given[:, 1:], "log_var": log_var_given},
     )
     return block, values
 
 
-def _split(given: torch.Tensor) -> dict[str, torch.Tensor]:
-    return {"total": given[:, 0], "component": given[:, 1:]}
+def _log_vars(work: Round[ObjectivePiece], slots: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(R, K, T) log variances and which of them were reported; most rounds have none and spend no memory on it."""
+    rows, time = work.shape
+    shape = (rows, slots, time)
+    if not any(piece.log_vars for _, _, piece in work.placed):
+        none = torch.zeros((), dtype=torch.bool, device=like.device)
+        return like.new_full((), torch.nan).expand(shape), none.expand(shape)
+    values, given = np.full(shape, np.nan), np.zeros(shape, dtype=np.bool_)
+    for row, start, piece in work.placed:
+        stop = start + len(piece.step)
+        for slot, column, told in piece.log_vars:
+            values[row, slot, start:stop], given[row, slot, start:stop] = column, told
+    return tensor(values, like), torch.from_numpy(given).to(like.device)
+
+
+def _origins(work: Round[ObjectivePiece]) -> dict[str, Floats]:
+    """(R, T) ``measured`` and ``divided_by``: how the numbers of a step came about."""
+    measured, divided_by = np.zeros(work.shape), np.ones(work.shape)
+    for row, start, piece in work.placed:
+        if piece.measured or piece.divided_by != 1:
+            stop = start + len(piece.step)
+            measured[row, start:stop], divided_by[row, start:stop] = piece.measured, piece.divided_by
+    return {"measured": measured, "divided_by": divided_by}
 
 
 def series_of(
-    work: Round[ObjectivePiece], values: Floats, block: Block, like: torch.Tensor
+    work: Round[ObjectivePiece], values: Floats, block: Block, bands: Mapping[int, Bands], like: torch.Tensor
 ) -> tuple[list[int], list[int], Block] | None:
     """The same numbers as single series, without the steps at which a series was not reported.
 
@@ -175,20 +107,48 @@ def series_of(
         value, step = np.take_along_axis(value, order, -1), np.take_along_axis(step, order, -1)
     most = int(count.max())
     mask = np.arange(most) < count[:, None]
-    return (
-        rows.tolist(),
-        origin.tolist(),
-        Block(
-            step=torch.from_numpy(np.ascontiguousarray(step[:, :most])).to(like.device),
-            mask=torch.from_numpy(mask).to(like.device),
-            values={"value": tensor(value[:, :most], like)},
-        ),
+    named: list[int] = rows.tolist()
+    found = Block(
+        step=torch.from_numpy(np.ascontiguousarray(step[:, :most])).to(like.device),
+        mask=torch.from_numpy(mask).to(like.device),
+        values={"value": tensor(value[:, :most], like)},
     )
+    return named, origin.tolist(), _expecting(found, named, bands, like)
 
 
-def series_block(work: Round[SeriesPiece], like: torch.Tensor) -> Block:
-    """The block of a round of single series."""
-    return _stack(work, 1, lambda piece: piece.value[None], ("value",), like)
+def series_block(work: Round[SeriesPiece], bands: Mapping[int, Bands], like: torch.Tensor) -> Block:
+    """The block of a round of single series. ``bands`` are what is expected of them, by series row."""
+    block = _stack(work, 1, lambda piece: piece.value[None], ("value",), like)
+    return _expecting(block, work.rows, bands, like)
+
+
+def _expecting(block: Block, rows: Sequence[int], bands: Mapping[int, Bands], like: torch.Tensor) -> Block:
+    """The block with the bands ``low`` and ``high`` (R, T), NaN where nothing is expected."""
+    chosen = [place for place, row in enumerate(rows) if row in bands] if bands else []
+    if not chosen:
+        nothing = like.new_full((), torch.nan).expand(block.mask.shape)
+        return replace(block, values={**block.values, "low": nothing, "high": nothing})
+    low, high = np.full(block.mask.shape, np.nan), np.full(block.mask.shape, np.nan)
+    for place in chosen:
+        band = bands[rows[place]]
+        newest = np.searchsorted(band.from_step, block.step[place].cpu().numpy(), side="right") - 1  # (T)
+        low[place] = np.where(newest < 0, np.nan, band.low[newest])
+        high[place] = np.where(newest < 0, np.nan, band.high[newest])
+    return replace(block, values={**block.values, "low": tensor(low, like), "high": tensor(high, like)})
+
+
+def pair_block(work: Round[PairPiece], names: Sequence[str], like: torch.Tensor) -> Block:
+    """The block of a round of pairs; ``names`` are the values it has."""
+    missing = np.array([NOT_REPORTED])
+
+    def columns(piece: PairPiece) -> Floats:
+        given = (piece.values.get(name, missing) for name in names)
+        return np.stack([np.broadcast_to(column, piece.step.shape) for column in given])
+
+    rows = _filled(work, len(names), columns)
+    given = torch.from_numpy(reported(rows[2])).to(like.device)
+    block = _block_of(*rows, names, like)
+    return replace(block, reported=dict(zip(names, given, strict=True)))
 
 
 def prediction_block(work: Round[PredictionPiece], like: torch.Tensor) -> Block:
@@ -199,15 +159,24 @@ def prediction_block(work: Round[PredictionPiece], like: torch.Tensor) -> Block:
 def _stack(
     work: Round[Piece], height: int, columns: Callable[[Piece], Floats], names: Sequence[str], like: torch.Tensor
 ) -> Block:
+    return _block_of(*_filled(work, height, columns), names, like)
+
+
+def _filled(work: Round[Piece], height: int, columns: Callable[[Piece], Floats]) -> tuple[Ints, Bools, Floats]:
+    """Steps and mask (R, T), and values (``height``, R, T)."""
     rows, time = work.shape
     step = np.zeros((rows, time), dtype=np.int64)
     mask = np.zeros((rows, time), dtype=np.bool_)
-    values = np.full((height, rows, time), np.nan)
+    values = np.full((height, rows, time), NOT_REPORTED)
     for row, start, piece in work.placed:
         stop = start + len(piece.step)
         step[row, start:stop] = piece.step
         mask[row, start:stop] = True
         values[:, row, start:stop] = columns(piece)
+    return step, mask, values
+
+
+def _block_of(step: Ints, mask: Bools, values: Floats, names: Sequence[str], like: torch.Tensor) -> Block:
     return Block(
         step=torch.from_numpy(step).to(like.device),
         mask=torch.from_numpy(mask).to(like.device),

@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
-from consumers.columns import (
-    ObjectivePiece,
-    Round,
-    SeriesPiece,
-    objective_block,
-    pack,
-    prediction_block,
-    series_block,
-    series_of,
-)
+import numpy as np
+from torch import Tensor
+
+from consumers.columns import objective_block, pair_block, prediction_block, series_block, series_of
 from consumers.findings import make_finding
-from consumers.pools import Pool, Transition
+from consumers.pairs import TRAIN
+from consumers.pieces import ObjectivePiece, PairPiece, Piece, PredictionPiece, Round, SeriesPiece, pack
+from consumers.pools import Judged, Pool, Transition
 from consumers.reduce import reduce_predictions
 from consumers.rows import Rows
-from consumers.runs import RowKey, Run
+from consumers.runs import PairKey, RowKey, Run, SeriesKey
 from consumers.telemetry import Telemetry
+from detectors.cell import PAIRS, Pair, Stream
 from losswatch.schema import Finding, Predictions
 
 log: Final = logging.getLogger(__name__)
+
+
+PAIR_VALUES: Final[Mapping[Pair, Sequence[str]]] = dict.fromkeys(PAIRS, ("reference", "judged")) | {
+    "formulas": ("reference", "judged", "reference_scale", "judged_scale")
+}
+"""What the blocks of pairs hold."""
+
+
+class _Formula(NamedTuple):
+    """How the total of a phase is made, as found at the end of a piece."""
+
+    order: int
+    owner: tuple[Run, str]
+    time: float
+    step: int
+    form: float
+    scale: float
 
 
 class Gathering:
@@ -41,17 +55,26 @@ class Gathering:
     def _clear(self) -> None:
         self._objectives: dict[int, list[ObjectivePiece]] = {}
         self._series: list[SeriesPiece] = []
+        self._pairs: dict[Pair, list[PairPiece]] = {}
         self._predictions: list[tuple[Run, int, Predictions]] = []
         self.runs: set[str] = set()
         """Runs that have pieces here."""
 
+        self.gathered = 0
+        """How many objective pieces there are."""
+
     def add_objective(self, slots: int, piece: ObjectivePiece) -> None:
         """``slots`` says which pool the piece's row is in."""
         self._objectives.setdefault(slots, []).append(piece)
+        self.gathered += 1
 
     def add_series(self, piece: SeriesPiece) -> None:
         """A metric, of the whole or of a slice."""
         self._series.append(piece)
+
+    def add_pair(self, stream: Pair, piece: PairPiece) -> None:
+        """What a step says about a series and the one that it is judged against."""
+        self._pairs.setdefault(stream, []).append(piece)
 
     def add_predictions(self, run: Run, row: int, record: Predictions) -> None:
         """A record of a prediction stream."""
@@ -64,16 +87,22 @@ class Gathering:
 
     def use(self) -> None:
         """Let everything gathered go through the detectors."""
-        objectives, series, predictions = self._objectives, self._series, self._predictions
+        objectives, series, predictions, pairs = self._objectives, self._series, self._predictions, self._pairs
+        formulas: list[_Formula] = []
         self._clear()
         for slots, pieces in objectives.items():
             pool = self._rows.pool("objective", slots)
             for work in pack(pieces):
-                self._guard(partial(self._use_objectives, pool, work))
+                self._guard(partial(self._use_objectives, pool, work, formulas))
+        if predictions:
+            self._guard(partial(self._use_predictions, predictions, series))
         for loose in pack(series):
             self._guard(partial(self._use_series, loose))
-        if predictions:
-            self._guard(partial(self._use_predictions, predictions))
+        if judged := self._compared(formulas):
+            pairs["formulas"] = judged
+        for stream, found in pairs.items():
+            for couple in pack(found):
+                self._guard(partial(self._use_pairs, stream, couple))
 
     def _guard(self, step: Callable[[], None]) -> None:
         """A detector that breaks its contract costs its own block, not the worker."""
@@ -83,45 +112,112 @@ class Gathering:
             self._telemetry.count("detector_errors")
             log.exception("a block could not be judged; its runs go on with the next one")
 
-    def _use_objectives(self, pool: Pool, work: Round[ObjectivePiece]) -> None:
+    def _use_objectives(self, pool: Pool, work: Round[ObjectivePiece], formulas: list[_Formula]) -> None:
         block, values = objective_block(work, pool.slots, self._rows.like)
-        for change in pool.update(work.rows, block):
+        judged = pool.update(work.rows, block)
+        for change in judged.transitions:
             piece = work.piece_at(change.at, change.offset)
             run, phase = piece.owner
             names = list(run.objectives[phase].slots)
             self._report(run, phase, names[change.slot] if change.slot is not None else None, change, piece.time)
-        if (found := series_of(work, values, block, self._rows.like)) is not None:
+        formulas += _formulas_of(work, judged.fed)
+        if (found := series_of(work, values, block, self._rows.bands, self._rows.like)) is not None:
             rows, origin, series = found
-            changes = self._rows.pool("series").update(rows, series)
-            self._report_series(changes, rows, lambda change: _time_of(work, origin[change.at], change.step))
+            changes = self._rows.pool("series").update(rows, series).transitions
+            self._report_series("series", changes, rows, lambda change: _time_of(work, origin[change.at], change.step))
 
     def _use_series(self, work: Round[SeriesPiece]) -> None:
-        changes = self._rows.pool("series").update(work.rows, series_block(work, self._rows.like))
-        self._report_series(changes, work.rows, lambda change: work.piece_at(change.at, change.offset).time)
+        block = series_block(work, self._rows.bands, self._rows.like)
+        self._report_round("series", work, self._rows.pool("series").update(work.rows, block))
 
-    def _use_predictions(self, items: Sequence[tuple[Run, int, Predictions]]) -> None:
+    def _use_pairs(self, stream: Pair, work: Round[PairPiece]) -> None:
+        block = pair_block(work, PAIR_VALUES[stream], self._rows.like)
+        self._report_round(stream, work, self._rows.pool(stream).update(work.rows, block))
+
+    def _use_predictions(self, items: Sequence[tuple[Run, int, Predictions]], series: list[SeriesPiece]) -> None:
+        """Readings that are series of their own are put to ``series``."""
         pool = self._rows.pool("predictions")
         pieces, samples = reduce_predictions(items, self._rows.like)
         self._telemetry.count("samples", by=samples)
         for work in pack(pieces):
-            for change in pool.update(work.rows, prediction_block(work, self._rows.like)):
+            judged = pool.update(work.rows, prediction_block(work, self._rows.like))
+            for change in judged.transitions:
                 piece = work.piece_at(change.at, change.offset)
                 self._report(piece.owner, pool.keys[piece.row].phase, None, change, piece.time)
+            for name, fed in judged.fed.items():
+                series += self._readings(pool, work, name, fed)
+
+    def _readings(self, pool: Pool, work: Round[PredictionPiece], name: str, values: Tensor) -> Iterator[SeriesPiece]:
+        """A reading (R, T) as pieces of series."""
+        column = values.double().cpu().numpy()
+        for place, start, piece in work.placed:
+            value = column[place, start : start + len(piece.step)]
+            key = SeriesKey(pool.keys[piece.row].phase, "reading", name)
+            if (row := self._rows.series(piece.owner, key)) >= 0:
+                yield SeriesPiece(row, piece.owner, piece.time, piece.step, value)
+
+    def _compared(self, formulas: list[_Formula]) -> list[PairPiece]:
+        """What other phases make their totals by, each with what the training phase did at that time."""
+        pieces = []
+        for found in sorted(formulas, key=lambda formula: formula.order):
+            run, phase = found.owner
+            if phase == TRAIN:
+                run.formula = (found.form, found.scale)
+                continue
+            total, trained = SeriesKey(phase, "total", "total"), SeriesKey(TRAIN, "total", "total")
+            pair = self._rows.pair(run, PairKey("formulas", total), trained)
+            numbers = dict(
+                zip(PAIR_VALUES["formulas"], (run.formula[0], found.form, run.formula[1], found.scale), strict=True)
+            )
+            values = {name: np.array([number]) for name, number in numbers.items()}
+            pieces.append(PairPiece(pair.row, run, found.time, np.array([found.step], dtype=np.int64), values))
+        return pieces
+
+    def _report_round(self, stream: Stream, work: Round[Piece], judged: Judged) -> None:
+        self._report_series(
+            stream, judged.transitions, work.rows, lambda change: work.piece_at(change.at, change.offset).time
+        )
 
     def _report_series(
-        self, changes: Iterable[Transition], rows: Sequence[int], time: Callable[[Transition], float]
+        self, stream: Stream, changes: Iterable[Transition], rows: Sequence[int], time: Callable[[Transition], float]
     ) -> None:
-        keys = self._rows.pool("series").keys
+        keys = self._rows.pool(stream).keys
         for change in changes:
             key: RowKey = keys[rows[change.at]]
             assert key.series is not None
-            self._report(self._runs[key.run], key.phase, key.series.label, change, time(change))
+            self._report(self._runs[key.run], key.phase, key.series.label, change, time(change), key.reference)
 
-    def _report(self, run: Run, phase: str, subject: str | None, change: Transition, time: float) -> None:
-        finding = make_finding(run, phase, subject, change, {**self._defaults, **run.thresholds()}, time)
+    def _report(
+        self,
+        run: Run,
+        phase: str,
+        subject: str | None,
+        change: Transition,
+        time: float,
+        reference: SeriesKey | None = None,
+    ) -> None:
+        thresholds = {**self._defaults, **run.thresholds()}
+        finding = make_finding(run, phase, subject, change, thresholds, time, reference)
         run.note(finding)
         self._telemetry.count("findings", finding.kind, finding.state)
         self._findings.append(finding)
+
+
+def _formulas_of(work: Round[ObjectivePiece], fed: Mapping[str, Tensor]) -> Iterator[_Formula]:
+    if "total_form" not in fed:
+        return
+    form, scale = (fed[name].double().cpu().numpy() for name in ("total_form", "total_scale"))  # (R, T)
+    for place, start, piece in work.placed:
+        at = start + len(piece.step) - 1
+        if not np.isnan(form[place, at]):
+            yield _Formula(
+                piece.order,
+                piece.owner,
+                piece.time,
+                int(piece.step[-1]),
+                float(form[place, at]),
+                float(scale[place, at]),
+            )
 
 
 def _time_of(work: Round[ObjectivePiece], row: int, step: int) -> float:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from consumers.pools import Transition
-from consumers.runs import Run
+from consumers.runs import Run, SeriesKey
 from detectors.cell import Facts
 from losswatch.schema import Advice, Finding
 
@@ -21,9 +21,18 @@ def finding_id(run: str, phase: str, kind: str, subject: str | None, began: int)
 
 
 def make_finding(
-    run: Run, phase: str, subject: str | None, change: Transition, thresholds: Mapping[str, float], time: float
+    run: Run,
+    phase: str,
+    subject: str | None,
+    change: Transition,
+    thresholds: Mapping[str, float],
+    time: float,
+    reference: SeriesKey | None = None,
 ) -> Finding:
-    """Put a change of state into words. ``time`` is that of the record which brought the step."""
+    """Put a change of state into words.
+
+    ``time`` is that of the record which brought the step, ``reference`` what the subject of a pair is judged against.
+    """
     kind = change.kind
     facts = Facts(
         phase=phase,
@@ -34,6 +43,8 @@ def make_finding(
         readings=change.readings,
         thresholds=thresholds,
         weights=run.objective(phase).weights,
+        reference=None if reference is None else f"{reference.phase} {reference.label}",
+        checkpoints=run.checkpoints,
     )
     advice = kind.advise(facts)
     value = change.readings[kind.value]

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from math import nan
 from typing import Final
 
+import numpy as np
 import torch
 
-from consumers.columns import ObjectivePiece, SeriesPiece
 from consumers.decode import DeadLetter, Decoded
 from consumers.detect import Gathering
+from consumers.pieces import ObjectivePiece, PairPiece, SeriesPiece
 from consumers.rows import Limits, Rows
 from consumers.runs import Run, SeriesKey
 from consumers.sessions import MAX_REASONS
@@ -22,7 +24,7 @@ from consumers.split import StepsPart, parts_of
 from consumers.telemetry import Telemetry
 from detectors import catalog
 from detectors.cell import Cell
-from losswatch.arrays import Floats, Ints, reported
+from losswatch.arrays import Bools, Floats, Ints, reported
 from losswatch.schema import Finding, Heartbeat, Predictions, Record, RunEnd, RunStart, Steps
 
 log: Final = logging.getLogger(__name__)
@@ -167,6 +169,9 @@ class Fleet:
         if late:
             run.late_steps += late
             self.telemetry.count("late_steps", by=late)
+        for step, name in zip(record.step.tolist(), record.checkpoint or (), strict=False):
+            if name is not None:
+                run.name_checkpoint(step, name)
         for part in parts:
             run.steps += len(part.step)
             run.newest_step[part.phase] = int(part.step[-1])
@@ -174,6 +179,8 @@ class Fleet:
                 self._add_objective(run, part)
             for (role, name, slice_), values in part.series.items():
                 self._add_series(run, part, SeriesKey(part.phase, role, name, slice_), values)
+            if run.pairs:
+                self._add_pairs(run, part)
             self._gathering.runs.add(run.run)
 
     def _add_objective(self, run: Run, part: StepsPart) -> None:
@@ -190,6 +197,14 @@ class Fleet:
             declared=row.weights,
             weights=[(row.slots[name], values) for name, values in part.weights.items() if name in row.slots],
             series=row.series,
+            log_vars=[
+                (row.slots[name], *self._carried(run, name, part.log_vars.get(name), len(part.step)))
+                for name in run.log_vars.keys() | part.log_vars.keys()
+                if name in row.slots
+            ],
+            measured=part.measured,
+            divided_by=part.divided_by,
+            order=self._gathering.gathered,
         )
         self._gathering.add_objective(row.pool.slots, piece)
 
@@ -201,6 +216,31 @@ class Fleet:
         step: Ints = part.step if whole else part.step[given]
         value: Floats = values if whole else values[given]
         self._gathering.add_series(SeriesPiece(row, run, part.time, step, value))
+
+    def _carried(self, run: Run, name: str, column: Floats | None, steps: int) -> tuple[Floats, Bools]:
+        """The newest log variance at each step, and whether it is that step's own."""
+        before = run.log_vars.get(name, nan)
+        if column is None:
+            return np.full(steps, before), np.zeros(steps, dtype=np.bool_)
+        told = reported(column)
+        newest = np.maximum.accumulate(np.where(told, np.arange(1, steps + 1), 0))  # (T)
+        known = np.concatenate([[before], column])[newest]
+        run.log_vars[name] = float(known[-1])
+        return known, told
+
+    def _add_pairs(self, run: Run, part: StepsPart) -> None:
+        """What the part says about series that are compared with others."""
+        columns = part.columns()
+        for key, pair in run.pairs.items():
+            if key.stream == "formulas":
+                continue  # it is fed by the detectors of the objectives
+            values = {
+                name: columns[series]
+                for name, series in (("reference", pair.reference), ("judged", key.judged))
+                if series in columns
+            }
+            if values:
+                self._gathering.add_pair(pair.stream, PairPiece(pair.row, run, part.time, part.step, values))
 
     def _take_predictions(self, run: Run, record: Predictions) -> None:
         if (row := self.rows.predictions(run, record.phase)) < 0:

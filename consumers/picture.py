@@ -23,6 +23,10 @@ LABELS: Final = {
     ("objective", "slot"): ("phase", "component"),
     ("series", "row"): ("phase", "series"),
     ("predictions", "row"): ("phase",),
+    ("generalization", "row"): ("phase", "series"),
+    ("decoupling", "row"): ("phase", "series"),
+    ("slices", "row"): ("phase", "series"),
+    ("formulas", "row"): ("phase", "series"),
 }
 """The labels of a reading after the run, by stream and by what it is per."""
 STATES: Final = {"firing": 0, "pending": 1, "resolved": 2}

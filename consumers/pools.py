@@ -1,7 +1,7 @@
 """Rows of one kind and their detectors' memory: the only place that gathers, scatters and packs state.
 
 A pool holds, for every row, the state of each cell of its stream, the lifecycle of each kind of
-finding, the newest reading and verdict, and the thresholds, as tensors whose first dimension is the
+finding, the newest reading and verdict, the facts and the thresholds, as tensors whose first dimension is the
 row. Letters: R rows of an update, K slots, T steps.
 """
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from detectors import lifecycle
-from detectors.cell import UNKNOWN, Block, Cell, Kind, Stream
+from detectors.cell import FACTS, UNKNOWN, Block, Cell, Kind, Stream
 
 STATES = ("resolved", "pending", "firing")
 """A lifecycle status as the wire names it."""
@@ -42,6 +42,15 @@ class Transition:
     readings: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What came of a block."""
+
+    transitions: list[Transition]
+    fed: Mapping[str, Tensor]
+    """Readings that other streams go on with, (R, T)."""
+
+
 class Pool:
     """The rows of one stream with ``slots`` components each.
 
@@ -62,7 +71,7 @@ class Pool:
         self._fresh = self._init()
         self.state = {name: value.clone() for name, value in self._fresh.items()}
         """Everything a row remembers, by name: ``<cell>.<name>``, ``life.<kind>.<name>``, ``now.<reading>``,
-        ``verdict.<kind>``, ``threshold.<name>``."""
+        ``verdict.<kind>``, ``threshold.<name>``, ``fact.<name>``."""
         layout = [(name, str(value.dtype), tuple(value.shape[1:])) for name, value in self.state.items()]
         self.digest = hashlib.sha256(repr((layout, _parameters(self.cells))).encode()).hexdigest()[:16]
         """Changes when a cell, its parameters or the dtype change: packed rows of another layout are not read.
@@ -70,8 +79,8 @@ class Pool:
 
     def _init(self) -> dict[str, Tensor]:
         """The state of one fresh row."""
-        state: dict[str, Tensor] = {}
         shape = {"row": (1,), "slot": (1, self.slots)}
+        state = {f"fact.{fact.name}": self.like.new_full(shape[fact.per], fact.default) for fact in FACTS[self.stream]}
         for cell in self.cells:
             state |= {f"{cell.name}.{name}": value for name, value in cell.init(1, self.slots, self.like).items()}
             for reading in cell.readings:
@@ -121,13 +130,21 @@ class Pool:
                 # Through a tensor: a narrower dtype takes 1e300 as infinity, where a plain number would raise.
                 self.state[key][row] = torch.tensor(value, dtype=torch.float64)
 
-    def update(self, rows: Sequence[int], block: Block) -> list[Transition]:
+    def set_facts(self, row: int, facts: Mapping[str, float | Sequence[float]]) -> None:
+        """Set what is known about one row: a number each, or one for each of the first slots."""
+        for name, value in facts.items():
+            given, kept = torch.tensor(value, dtype=torch.float64), self.state[f"fact.{name}"][row]
+            kept.copy_(self._fresh[f"fact.{name}"][0])
+            (kept[: len(given)] if given.dim() else kept).copy_(given)
+
+    def update(self, rows: Sequence[int], block: Block) -> Judged:
         """Let every cell take the block; ``rows`` are distinct, one per row of the block."""
         index = torch.as_tensor(rows, dtype=torch.int64, device=self.like.device)
         newest = block.mask.sum(-1) - 1  # (R) of each row's last step
         transitions: list[Transition] = []
         readings: dict[str, Tensor] = {}
         thresholds = self._gather("threshold.", index)
+        block = dataclasses.replace(block, facts=self._gather("fact.", index))
         for cell in self.cells:
             output = cell.update(self._gather(f"{cell.name}.", index), block, thresholds)
             for name, value in output.state.items():
@@ -139,7 +156,8 @@ class Pool:
                 verdict = output.verdicts[kind.name]
                 self.state[f"verdict.{kind.name}"].index_copy_(0, index, _at(verdict, newest))
                 transitions += self._advance(kind, index, block, verdict, readings)
-        return transitions
+        fed = {r.name: readings[r.name] for cell in self.cells for r in cell.readings if r.feeds}
+        return Judged(transitions, fed)
 
     def _gather(self, prefix: str, index: Tensor) -> dict[str, Tensor]:
         return {

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from consumers.columns import PredictionPiece
 from consumers.decode import matrix_of
+from consumers.pieces import PredictionPiece
 from consumers.runs import Run
 from detectors.predictions.distribution import Distribution
 from losswatch.schema import Label, Predictions

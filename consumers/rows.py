@@ -10,8 +10,11 @@ from typing import Final
 import numpy as np
 import torch
 
+from consumers import facts
+from consumers.pairs import pairs_with
+from consumers.pieces import Bands
 from consumers.pools import Pool
-from consumers.runs import ObjectiveRow, RowKey, Run, SeriesKey
+from consumers.runs import ObjectiveRow, PairKey, PairRow, RowKey, Run, SeriesKey
 from consumers.split import StepsPart
 from consumers.telemetry import Telemetry
 from detectors.cell import Cell, Stream
@@ -44,6 +47,8 @@ class Rows:
         self._cells, self._defaults, self._limits, self._telemetry = cells, defaults, limits, telemetry
         self.like = like
         self.pools: dict[tuple[Stream, int], Pool] = {}
+        self.bands: dict[int, Bands] = {}
+        """What is expected of series, by row."""
 
     def pool(self, stream: Stream, slots: int = 0) -> Pool:
         """The pool of a stream, made at its first use."""
@@ -57,19 +62,37 @@ class Rows:
             objective.pool.drop(objective.row)
         for row in run.series.values():
             self.pool("series").drop(row)
+            self.bands.pop(row, None)
         for row in run.predictions.values():
             self.pool("predictions").drop(row)
+        for pair in run.pairs.values():
+            self.pool(pair.stream).drop(pair.row)
 
     def declare(self, run: Run) -> None:
         """Set what the run declared; a threshold that it no longer declares goes back to the deployment's."""
         thresholds = {**self._defaults, **run.thresholds()}
         for phase, objective in run.objectives.items():
             objective.pool.set_thresholds(objective.row, thresholds)
-            run.weigh(phase, objective)
-        for row in run.series.values():
+            self._weigh(run, phase, objective)
+        for key, row in run.series.items():
             self.pool("series").set_thresholds(row, thresholds)
+            self._expect(run, key, row)
         for row in run.predictions.values():
             self.pool("predictions").set_thresholds(row, thresholds)
+        for pair_key, pair in run.pairs.items():
+            self.pool(pair.stream).set_thresholds(pair.row, thresholds)
+            self.pool(pair.stream).set_facts(pair.row, facts.of_pair(run, pair_key, pair.reference))
+
+    def _weigh(self, run: Run, phase: str, row: ObjectiveRow) -> None:
+        run.weigh(phase, row)
+        row.pool.set_facts(row.row, facts.of_objective(run, phase, row))
+
+    def _expect(self, run: Run, key: SeriesKey, row: int) -> None:
+        self.pool("series").set_facts(row, facts.of_series(run, key))
+        if (bands := facts.bands_of(run, key)) is not None:
+            self.bands[row] = bands
+        else:
+            self.bands.pop(row, None)
 
     def objective(self, run: Run, part: StepsPart, settle: Callable[[], None]) -> ObjectiveRow | None:
         """The phase's row, with a slot for every component of the part that the caps allow; None if they allow none.
@@ -95,7 +118,20 @@ class Rows:
                 return -1
             key = key._replace(phase=intern(key.phase), name=intern(key.name))  # the same in most runs
             row = run.series[key] = self._add(self.pool("series"), run, key.phase, key)
+            self._expect(run, key, row)
+            for pair, reference in pairs_with(run, key):
+                self.pair(run, pair, reference)
         return row
+
+    def pair(self, run: Run, key: PairKey, reference: SeriesKey) -> PairRow:
+        """The row of a pair, made where it is new."""
+        pair = run.pairs.get(key)
+        if pair is None:
+            pool = self.pool(key.stream)
+            row = self._add(pool, run, key.judged.phase, key.judged, reference)
+            pair = run.pairs[key] = PairRow(key.stream, row, reference)
+            pool.set_facts(row, facts.of_pair(run, key, reference))
+        return pair
 
     def predictions(self, run: Run, phase: str) -> int:
         """The row of a phase's predictions; -1 where a cap refuses a new one."""
@@ -116,8 +152,10 @@ class Rows:
         """Whether one more run may be watched; counts a refusal."""
         return runs < self._limits.runs or self._refuse("runs")
 
-    def _add(self, pool: Pool, run: Run, phase: str, series: SeriesKey | None = None) -> int:
-        row = pool.add(RowKey(run.run, phase, series))
+    def _add(
+        self, pool: Pool, run: Run, phase: str, series: SeriesKey | None = None, reference: SeriesKey | None = None
+    ) -> int:
+        row = pool.add(RowKey(run.run, phase, series, reference))
         pool.set_thresholds(row, run.thresholds())
         return row
 
@@ -144,7 +182,7 @@ class Rows:
             row.slots[name] = len(row.slots)
             row.series = _with(row.series, len(row.slots), self.series(run, SeriesKey(phase, "component", name)))
         row.pool.version += 1
-        run.weigh(phase, row)
+        self._weigh(run, phase, row)
 
     def _affordable(self, run: Run, names: Sequence[str], most: int) -> list[str]:
         """The names of new components that the caps allow; counts what they refuse."""

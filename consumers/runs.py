@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import nan
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -12,12 +13,14 @@ import numpy.typing as npt
 from consumers.pools import Pool
 from consumers.sessions import Sessions
 from detectors.aggregation.formulas import declared_weights
+from detectors.cell import Pair, Role
 from losswatch.schema import Finding, Objective, RunStart
 
-Role = Literal["total", "component", "metric", "slice"]
 Status = Literal["running", "finished", "failed", "stopped"]
 MAX_FINDINGS: Final = 200
 """Findings kept per run for the page and the API; resolved ones go first, the oldest before others."""
+MAX_CHECKPOINTS: Final = 200
+"""Names of checkpoints kept per run: the newest."""
 SUM: Final = Objective(form="sum")
 """What an undeclared objective is read as."""
 
@@ -36,12 +39,29 @@ class SeriesKey(NamedTuple):
         return self.name if self.slice is None else f"{self.slice}/{self.name}"
 
 
+class PairKey(NamedTuple):
+    """One series judged against another."""
+
+    stream: Pair
+    judged: SeriesKey
+
+
 class RowKey(NamedTuple):
-    """What a row of a pool stands for: a series, or the objective or predictions of a phase."""
+    """What a row of a pool stands for: a series, a pair, or the objective or predictions of a phase."""
 
     run: str
     phase: str
     series: SeriesKey | None = None
+    reference: SeriesKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """The row of a pair, and what its series is judged against."""
+
+    stream: Pair
+    row: int
+    reference: SeriesKey
 
 
 @dataclass(slots=True)
@@ -84,6 +104,13 @@ class Run:
     objectives: dict[str, ObjectiveRow] = field(default_factory=dict)
     series: dict[SeriesKey, int] = field(default_factory=dict)
     predictions: dict[str, int] = field(default_factory=dict)
+    pairs: dict[PairKey, PairRow] = field(default_factory=dict)
+    log_vars: dict[str, float] = field(default_factory=dict)
+    """The newest log variance of each component, of whichever phase."""
+    formula: tuple[float, float] = (nan, nan)
+    """How the training phase makes its total, and with which constant factor, as the detectors found."""
+    checkpoints: dict[int, str] = field(default_factory=dict)
+    """The newest that the job named, by step."""
     newest_step: dict[str, int] = field(default_factory=dict)
     records: int = 0
     steps: int = 0
@@ -96,6 +123,13 @@ class Run:
         """What the run declared about the phase; a plain sum where it said nothing."""
         declared = self.declared.objective if self.declared else {}
         return declared.get(phase, SUM)
+
+    def name_checkpoint(self, step: int, name: str) -> None:
+        """Remember where a checkpoint was made."""
+        self.checkpoints.pop(step, None)
+        self.checkpoints[step] = name
+        if len(self.checkpoints) > MAX_CHECKPOINTS:
+            del self.checkpoints[next(iter(self.checkpoints))]
 
     def thresholds(self) -> Mapping[str, float]:
         """The run's own thresholds."""

@@ -17,11 +17,12 @@ from pydantic import BaseModel
 
 from consumers.fleet import Fleet
 from consumers.pools import Pool
-from consumers.runs import ObjectiveRow, RowKey, Run, SeriesKey
+from consumers.runs import ObjectiveRow, PairKey, PairRow, RowKey, Run, SeriesKey
 from consumers.sessions import Session
+from detectors.cell import PAIRS, Pair
 from losswatch.schema import Finding, RunStart
 
-VERSION: Final = 1
+VERSION: Final = 2
 MARKER_KEY: Final = b"\xff marker"
 """No run has this key: run ids are UTF-8, in which the byte FF does not occur."""
 
@@ -102,13 +103,11 @@ def _restore_rows(fleet: Fleet, run: Run, rows: Any) -> None:
         else:
             fleet.telemetry.count("snapshots_unusable", "other_detectors")
             _forget_findings(run, what[0], pool)
-        # Not those of the snapshot: the deployment's may be others by now.
-        pool.set_thresholds(row, fleet.defaults | dict(run.thresholds()))
+    fleet.rows.declare(run)  # not the thresholds of the snapshot: the deployment's may be others by now
     for phase, objective in run.objectives.items():
         objective.series[0] = run.series.get(SeriesKey(phase, "total", "total"), -1)
         for name, slot in objective.slots.items():
             objective.series[1 + slot] = run.series.get(SeriesKey(phase, "component", name), -1)
-        run.weigh(phase, objective)
 
 
 def _forget_findings(run: Run, phase: str, pool: Pool) -> None:
@@ -126,6 +125,10 @@ def _rows(fleet: Fleet, run: Run) -> list[_Row]:
         _Row(o.pool, o.row, ("objective", o.pool.slots, [phase, list(o.slots)])) for phase, o in run.objectives.items()
     ]
     rows += [_Row(fleet.rows.pool("series"), row, ("series", 0, list(key))) for key, row in run.series.items()]
+    rows += [
+        _Row(fleet.rows.pool(pair.stream), pair.row, (pair.stream, 0, [*key.judged, *pair.reference]))
+        for key, pair in run.pairs.items()
+    ]
     return rows + [
         _Row(fleet.rows.pool("predictions"), row, ("predictions", 0, [phase])) for phase, row in run.predictions.items()
     ]
@@ -136,6 +139,12 @@ def _place(pool: Pool, run: Run, stream: str, what: list[Any]) -> int:
     if stream == "series":
         key = SeriesKey(*what)
         row = run.series[key] = pool.add(RowKey(run.run, phase, key))
+        return row
+    if stream in PAIRS:
+        pair: Pair = stream
+        judged, reference = SeriesKey(*what[:4]), SeriesKey(*what[4:])
+        row = pool.add(RowKey(run.run, phase, judged, reference))
+        run.pairs[PairKey(pair, judged)] = PairRow(pair, row, reference)
         return row
     row = pool.add(RowKey(run.run, phase))
     if stream == "predictions":
@@ -163,6 +172,9 @@ def _outline(run: Run) -> dict[str, Any]:
         "sessions": {name: session.dump() for name, session in run.sessions.by_id.items()},
         "next_offset": run.next_offset,
         "newest_step": run.newest_step,
+        "log_vars": run.log_vars,
+        "formula": run.formula,
+        "checkpoints": list(run.checkpoints.items()),
         "counts": [run.records, run.steps, run.duplicates, run.late_steps],
         "findings": [finding.model_dump_json() for finding in run.findings.values()],
     }
@@ -187,6 +199,8 @@ def _run(fields: dict[str, Any]) -> Run:
     run.sessions.by_id = {name: Session.load(data) for name, data in fields["sessions"].items()}
     run.next_offset, run.newest_step = fields["next_offset"], fields["newest_step"]
     run.records, run.steps, run.duplicates, run.late_steps = fields["counts"]
+    run.log_vars, run.formula = fields["log_vars"], tuple(fields["formula"])
+    run.checkpoints = dict(fields["checkpoints"])
     findings = (Finding.model_validate_json(data) for data in fields["findings"])
     run.findings = {finding.id: finding for finding in findings}
     return run

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from consumers.columns import STEPS
-from consumers.runs import Role, Run
+from consumers.pieces import STEPS
+from consumers.runs import Run, SeriesKey
 from detectors.aggregation.formulas import kendall_weights
+from detectors.cell import MEASURED, Role
 from losswatch.arrays import Bools, Floats, Ints
 from losswatch.schema import Objective, Steps
 
@@ -25,8 +26,20 @@ class StepsPart:
     components: Mapping[str, Floats]
     weights: Mapping[str, Floats]
     """By component: what the step itself says, or what its log variances make of it."""
+    log_vars: Mapping[str, Floats]
+    """Kendall's s by component."""
     series: Mapping[tuple[Role, str, str | None], Floats]
     """Metrics, and metrics of slices: by role, name and slice."""
+    measured: int = 0
+    """Place in `detectors.cell.MEASURED`."""
+    divided_by: int = 1
+
+    def columns(self) -> dict[SeriesKey, Floats]:
+        """Every series of the part."""
+        found = {SeriesKey(self.phase, "component", name): values for name, values in self.components.items()}
+        if self.total is not None:
+            found[SeriesKey(self.phase, "total", "total")] = self.total
+        return found | {SeriesKey(self.phase, *key): values for key, values in self.series.items()}
 
 
 def parts_of(run: Run, record: Steps) -> tuple[list[StepsPart], int]:
@@ -42,8 +55,11 @@ def parts_of(run: Run, record: Steps) -> tuple[list[StepsPart], int]:
         total=record.total,
         components=record.components,
         weights=_weights(run.objective(record.phase), record),
+        log_vars=record.log_vars,
         series={("metric", name, None): values for name, values in record.metrics.items()}
         | {("slice", name, part): values for part, named in record.slices.items() for name, values in named.items()},
+        measured=MEASURED.index(record.measured),
+        divided_by=record.divided_by,
     )
     late = 0
     session = run.sessions.by_id.get(record.session) if record.session is not None and record.seq is not None else None
@@ -77,12 +93,12 @@ def _weights(objective: Objective, record: Steps) -> Mapping[str, Floats]:
 
 
 def _select(part: StepsPart, where: Bools | slice) -> StepsPart:
-    return StepsPart(
-        part.phase,
-        part.time,
-        part.step[where],
-        None if part.total is None else part.total[where],
-        {name: values[where] for name, values in part.components.items()},
-        {name: values[where] for name, values in part.weights.items()},
-        {key: values[where] for key, values in part.series.items()},
+    return replace(
+        part,
+        step=part.step[where],
+        total=None if part.total is None else part.total[where],
+        components={name: values[where] for name, values in part.components.items()},
+        weights={name: values[where] for name, values in part.weights.items()},
+        log_vars={name: values[where] for name, values in part.log_vars.items()},
+        series={key: values[where] for key, values in part.series.items()},
     )

@@ -10,7 +10,7 @@ Letters: R rows, T steps (time is the last dimension), K slots (the components o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Protocol, get_args
 
 import torch
@@ -59,6 +59,16 @@ class Fact:
     per: Literal["row", "slot"] = "row"
 
 
+FORMULA: Final = (
+    Fact("form", 0.0, "Place of the declared form in FORMS."),
+    Fact("variant", 0.0, "Kendall: place of the variant in VARIANTS."),
+    Fact("scale", 1.0, "Declared constant factor of the total."),
+    Fact("regularizer", 0.0, "Kendall: declared weight of sum s^2."),
+    Fact("base", -1.0, "Ratio: the slot of the base; -1 where it has none."),
+    Fact("factor", -1.0, "Ratio: the slot of the factor; -1 where it has none."),
+    Fact("declared", torch.nan, "The declared weight, without the scale; NaN where none is declared.", "slot"),
+)
+"""What an objective's declaration says."""
 _DIRECTION: Final = "-1 where lower is better, 1 where higher is, 0 where that is not known."
 FACTS: Final[Mapping[Stream, tuple[Fact, ...]]] = {
     "series": (
@@ -66,14 +76,9 @@ FACTS: Final[Mapping[Stream, tuple[Fact, ...]]] = {
         Fact("direction", 0.0, _DIRECTION),
     ),
     "objective": (
-        Fact("form", 0.0, "Place of the declared form in FORMS."),
-        Fact("variant", 0.0, "Kendall: place of the variant in VARIANTS."),
-        Fact("scale", 1.0, "Declared constant factor of the total."),
-        Fact("regularizer", 0.0, "Kendall: declared weight of sum s^2."),
-        Fact("base", -1.0, "Ratio: the slot of the base; -1 where it has none."),
-        Fact("factor", -1.0, "Ratio: the slot of the factor; -1 where it has none."),
+        *FORMULA,
+        *(replace(fact, name=f"train_{fact.name}") for fact in FORMULA),
         Fact("components", 0.0, "How many slots are taken: the first ones."),
-        Fact("declared", torch.nan, "The declared weight, without the scale; NaN where none is declared.", "slot"),
     ),
     "predictions": (),
     "generalization": (Fact("direction", -1.0, _DIRECTION),),
@@ -84,7 +89,8 @@ FACTS: Final[Mapping[Stream, tuple[Fact, ...]]] = {
     "slices": (Fact("direction", -1.0, _DIRECTION), Fact("reference_direction", -1.0, _DIRECTION)),
     "formulas": (),
 }
-"""What every stream's blocks say about their rows."""
+"""What every stream's blocks say about their rows. An objective's ``train_*`` are those of the training phase of its
+run, by which totals of other phases are made comparable."""
 
 
 @dataclass(frozen=True, slots=True)

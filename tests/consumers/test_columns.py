@@ -5,16 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.columns import (
-    STEPS,
-    ObjectivePiece,
-    SeriesPiece,
-    objective_block,
-    pack,
-    series_block,
-    series_of,
-    tensor,
-)
+from consumers.columns import objective_block, series_block, series_of, tensor
+from consumers.pieces import STEPS, ObjectivePiece, SeriesPiece, pack
 from losswatch.arrays import NOT_REPORTED, reported
 
 LIKE = torch.zeros((), dtype=torch.float64)
@@ -40,7 +32,7 @@ def test_packing_keeps_every_row_in_order_and_every_round_short(chosen: list[tup
         rows, time = work.shape
         assert time <= STEPS
         assert len(set(work.rows)) == rows
-        block = series_block(work, LIKE)
+        block = series_block(work, {}, LIKE)
         for place, row in enumerate(work.rows):
             mask = block.mask[place]
             length = int(mask.sum())
@@ -55,7 +47,7 @@ def test_packing_keeps_every_row_in_order_and_every_round_short(chosen: list[tup
 @given(lengths)
 def test_every_step_is_traced_back_to_the_piece_that_brought_it(chosen: list[tuple[int, int]]) -> None:
     for work in pack(pieces_of(chosen)):
-        block = series_block(work, LIKE)
+        block = series_block(work, {}, LIKE)
         for place, row in enumerate(work.rows):
             for offset in range(int(block.mask[place].sum())):
                 piece = work.piece_at(place, offset)
@@ -130,7 +122,7 @@ def test_single_series_hold_the_reported_values_in_order_and_nothing_else(pieces
                     continue
                 for t in np.flatnonzero(reported(column)):
                     expected.setdefault(row, []).append((int(piece.step[t]), float(column[t])))
-        found = series_of(work, values, block, LIKE)
+        found = series_of(work, values, block, {}, LIKE)
         assert (found is None) == (not expected)
         if found is None:
             continue

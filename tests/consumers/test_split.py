@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.columns import STEPS
+from consumers.pieces import STEPS
 from consumers.runs import Run
 from consumers.split import parts_of
 from losswatch.schema import Objective, RunStart, Steps

@@ -1,0 +1,85 @@
+"""What a run's declaration and the roles of its series say about rows: the numbers of `detectors.cell.FACTS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import nan
+from typing import Final
+
+import numpy as np
+
+from consumers.pairs import TRAIN, direction
+from consumers.pieces import Bands
+from consumers.runs import ObjectiveRow, PairKey, Run, SeriesKey
+from detectors.cell import FORMS, FORMULA, ROLES, VARIANTS
+from losswatch.schema import Objective
+
+Facts = Mapping[str, float | Sequence[float]]
+UNDECLARED: Final[Facts] = {fact.name: [] if fact.per == "slot" else fact.default for fact in FORMULA}
+"""Of an objective that nobody declared."""
+MAX_BANDS: Final = 64
+"""Expectations of one series that are kept: the first."""
+
+
+def of_series(run: Run, key: SeriesKey) -> Facts:
+    """Of a series row."""
+    return {"role": float(ROLES.index(key.role)), "direction": direction(run, key)}
+
+
+def of_pair(run: Run, key: PairKey, reference: SeriesKey) -> Facts:
+    """Of a row of a pair."""
+    facts: dict[str, float] = {}
+    if key.stream != "formulas":
+        facts["direction"] = direction(run, key.judged)
+    if key.stream == "decoupling":
+        facts["same_phase"] = float(reference.phase == key.judged.phase)
+    if key.stream == "slices":
+        facts["reference_direction"] = direction(run, reference)
+    return facts
+
+
+def of_objective(run: Run, phase: str, row: ObjectiveRow) -> Facts:
+    """Of an objective row: its own declaration, and the training phase's, which totals are made comparable by."""
+    facts: dict[str, float | Sequence[float]] = {"components": float(len(row.slots))}
+    for prefix, of in (("", phase), ("train_", TRAIN)):
+        declared = run.declared.objective.get(of) if run.declared else None
+        facts |= {prefix + name: value for name, value in _formula(declared, row.slots).items()}
+    return facts
+
+
+def _formula(declared: Objective | None, slots: Mapping[str, int]) -> Facts:
+    if declared is None:
+        return {
+            "form": 0.0,
+            "variant": 0.0,
+            "scale": 1.0,
+            "regularizer": 0.0,
+            "base": -1.0,
+            "factor": -1.0,
+            "declared": [],
+        }
+    return {
+        "form": float(FORMS.index(declared.form)),
+        "variant": float(VARIANTS.index(declared.variant)),
+        "scale": declared.scale,
+        "regularizer": declared.regularizer,
+        "base": float(slots.get(declared.base or "", -1)),
+        "factor": float(slots.get(declared.factor or "", -1)),
+        "declared": [declared.weights.get(name, 1.0) for name in slots],
+    }
+
+
+def bands_of(run: Run, key: SeriesKey) -> Bands | None:
+    """What the run expects of a series; None where it expects nothing."""
+    declared = run.declared.expect if run.declared else []
+    wanted = sorted(
+        (band for band in declared if (band.phase, band.series) == (key.phase, key.label)),
+        key=lambda band: band.from_step,
+    )[:MAX_BANDS]
+    if not wanted:
+        return None
+    return Bands(
+        np.array([band.from_step for band in wanted], dtype=np.int64),
+        np.array([nan if band.low is None else band.low for band in wanted]),
+        np.array([nan if band.high is None else band.high for band in wanted]),
+    )
