@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import typer
-from pydantic import ValidationError
 
-from service.settings import Settings
+from service.options import BootstrapServers, Refused, settings_from
+from service.replay.command import replay
 
 app: Final = typer.Typer(
     name="losswatch",
@@ -23,11 +23,8 @@ app: Final = typer.Typer(
 
 spool_app: Final = typer.Typer(no_args_is_help=True, help="What jobs left on disk while the broker was away.")
 app.add_typer(spool_app, name="spool")
+app.command()(replay)
 
-BootstrapServers = Annotated[
-    str | None,
-    typer.Option("--bootstrap-servers", metavar="HOST:PORT", help="The Kafka to use; several separated by commas."),
-]
 Partitions = Annotated[
     int | None, typer.Option("--partitions", help="Partitions of each topic that has to be created.", min=1)
 ]
@@ -72,7 +69,7 @@ def serve(
       LOSSWATCH_KAFKA_PASSWORD=... losswatch serve --bootstrap-servers kafka:9093`
     """
     if embedded and bootstrap_servers:
-        raise _Refused("Give either --embedded or --bootstrap-servers, not both.")
+        raise Refused("Give either --embedded or --bootstrap-servers, not both.")
     chosen = (
         {"embedded": True, "bootstrap_servers": None}
         if embedded
@@ -80,7 +77,7 @@ def serve(
         if bootstrap_servers
         else {}
     )
-    settings = _settings(
+    settings = settings_from(
         chosen,
         group=group,
         partitions=partitions,
@@ -93,16 +90,16 @@ def serve(
     from service.serve import NO_BROKER
 
     if not settings.embedded and not settings.bootstrap_servers:
-        raise _Refused(NO_BROKER)
+        raise Refused(NO_BROKER)
     if settings.embedded and settings.bootstrap_servers:
-        raise _Refused("Both LOSSWATCH_EMBEDDED and LOSSWATCH_BOOTSTRAP_SERVERS are set. Unset one of them.")
+        raise Refused("Both LOSSWATCH_EMBEDDED and LOSSWATCH_BOOTSTRAP_SERVERS are set. Unset one of them.")
     from service import logs, serve
 
     logs.configure(settings.log_level, settings.log_format)
     try:
         serve.serve(settings)
     except serve.CannotServe as error:
-        raise _Refused(str(error)) from error
+        raise Refused(str(error)) from error
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -123,9 +120,9 @@ def topics(
     * `losswatch topics`
     * `losswatch topics --bootstrap-servers kafka:9092 --create --partitions 24`
     """
-    settings = _settings({}, bootstrap_servers=bootstrap_servers, partitions=partitions)
+    settings = settings_from({}, bootstrap_servers=bootstrap_servers, partitions=partitions)
     if create and not settings.bootstrap_servers:
-        raise _Refused("Create them where? Add --bootstrap-servers HOST:PORT.")
+        raise Refused("Create them where? Add --bootstrap-servers HOST:PORT.")
     from consumers.source import BrokerUnavailable
     from losswatch.topics import TOPICS
 
@@ -139,7 +136,7 @@ def topics(
             made = broker.create_topics(settings.partitions) if create else []
             there = {topic.name: broker.partitions(topic.name) for topic in TOPICS}
         except (BrokerUnavailable, RuntimeError) as error:
-            raise _Refused(str(error)) from error
+            raise Refused(str(error)) from error
     for topic in TOPICS:
         count = str(there[topic.name] or "no") if topic.name in there else str(settings.partitions)
         when = " (created now)" if topic.name in made else "" if topic.name in there else " when created"
@@ -186,9 +183,9 @@ def spool_send(
 
     * `losswatch spool send /var/spool/losswatch --bootstrap-servers kafka:9092`
     """
-    settings = _settings({}, bootstrap_servers=bootstrap_servers)
+    settings = settings_from({}, bootstrap_servers=bootstrap_servers)
     if not settings.bootstrap_servers:
-        raise _Refused("Send it where? Add --bootstrap-servers HOST:PORT.")
+        raise Refused("Send it where? Add --bootstrap-servers HOST:PORT.")
     from losswatch.spool.send import send_spool
     from losswatch.transport import KafkaTransport, Unavailable
 
@@ -207,25 +204,6 @@ def version() -> None:
     from service.serve import product_version
 
     typer.echo(f"losswatch {product_version()}")
-
-
-class _Refused(typer.Exit):
-    """Ends the command with status 2 and a plain message."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(2)
-        typer.echo(message, err=True)
-
-
-def _settings(chosen: dict[str, Any], **options: Any) -> Settings:
-    """The settings: what was given as an option wins over the environment."""
-    try:
-        return Settings(**{name: value for name, value in options.items() if value is not None} | chosen)
-    except ValidationError as error:
-        lines = [f"  {'LOSSWATCH_' + '.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
-        raise _Refused("\n".join(["These settings cannot be used:", *lines])) from None
-    except ValueError as error:
-        raise _Refused(f"These settings cannot be used: {error}. Objects are written as JSON.") from None
 
 
 def main() -> None:

@@ -1,0 +1,85 @@
+"""The command ``losswatch replay``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from service.options import Refused, settings_from
+
+Severity = Literal["info", "warning", "critical"]
+
+
+def replay(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Logs; folders of them; patterns, in quotes.", show_default=False),
+    ],
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say how the columns of each file are read, and stop there.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the changes of findings, one a line, as on the wire; nothing else.")
+    ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="REPORT.html", help="Write a report with plots; one file, to be read offline."),
+    ] = None,
+    fail_on: Annotated[
+        Severity | None,
+        typer.Option("--fail-on", help="End with status 1 where a finding at least as severe was confirmed."),
+    ] = None,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option("--threshold", metavar="NAME=VALUE", help="A threshold, as LOSSWATCH_THRESHOLDS; repeatable."),
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="The format of all files; else it is told from their content.")
+    ] = None,
+    step: Annotated[str | None, typer.Option("--step", metavar="COLUMN", help="The column of the step.")] = None,
+    total: Annotated[str | None, typer.Option("--total", metavar="COLUMN", help="The column of the total.")] = None,
+    component: Annotated[
+        list[str] | None,
+        typer.Option("--component", metavar="NAME=COLUMN", help="A component of the total; repeatable."),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric", metavar="NAME=COLUMN[:higher|lower]", help="A metric and its better direction; repeatable."
+        ),
+    ] = None,
+) -> None:
+    """Ask of logs that are there already: would this have been noticed, and when?
+
+    Runs the same detectors as the service, with the same thresholds, without Kafka. Formats are told from the
+    content; docs/replay.md lists them. Ends with status 0; with 1 where --fail-on asks for it; with 2 where a
+    file could not be read (the others are).
+
+    **Examples**
+
+    * `losswatch replay trainer_state.json`
+    * `losswatch replay runs/ 'old/**/metrics.json' --html report.html --fail-on critical`
+    * `losswatch replay log.csv --step iter --total loss --component seg=loss_seg --metric miou=val_miou:higher`
+    """
+    from service.replay import session
+    from service.replay.session import Request
+
+    try:
+        request = Request.of(
+            files,
+            settings_from({}),
+            format=format_,
+            step=step,
+            total=total,
+            components=component or (),
+            metrics=metric or (),
+            thresholds=threshold or (),
+        )
+        status = session.explain(request) if explain else session.judge(request, as_json, html, fail_on)
+    except session.Unusable as error:
+        raise Refused(str(error)) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    raise typer.Exit(status)

@@ -1,0 +1,177 @@
+"""One call of ``losswatch replay``, from what was asked for to the exit status."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from consumers.rows import Limits
+from losswatch.encoding import encode
+from losswatch.schema import Finding
+from service.replay.engine import Outcome, Replay
+from service.replay.files import NoSuchFile, files_of
+from service.replay.sources import Direction, Log, Options, Unreadable, open_log
+from service.replay.summary import Summary, refused_of
+from service.replay.verdict import Severity, at_least, verdict_on
+from service.serve import CannotServe, deployed_thresholds
+from service.settings import Settings
+
+PASSED: Final = 0
+FOUND: Final = 1
+UNREADABLE: Final = 2
+DIRECTIONS: Final[Mapping[str, Direction]] = {"higher": "higher", "lower": "lower"}
+
+
+class Unusable(Exception):
+    """The call cannot be carried out; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be read, how, and against which thresholds."""
+
+    paths: Sequence[Path]
+    options: Options
+    settings: Settings
+    thresholds: Mapping[str, float]
+
+    @classmethod
+    def of(
+        cls,
+        files: Sequence[str],
+        settings: Settings,
+        *,
+        format: str | None = None,
+        step: str | None = None,
+        total: str | None = None,
+        components: Iterable[str] = (),
+        metrics: Iterable[str] = (),
+        thresholds: Iterable[str] = (),
+    ) -> Request:
+        """From the words of the command line. Raises Unusable."""
+        own = {name: _finite(name, value) for name, value in map(partial(_pair, "--threshold"), thresholds)}
+        try:
+            paths = files_of(files)
+            known = deployed_thresholds(settings)
+        except (NoSuchFile, CannotServe) as error:
+            raise Unusable(str(error)) from error
+        if unknown := sorted(own.keys() - known.keys()):
+            raise Unusable(f"No detector has the threshold {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
+        options = Options(
+            format=format,
+            step=step,
+            total=total,
+            components=dict(map(partial(_pair, "--component"), components)),
+            metrics={name: _metric(column) for name, column in map(partial(_pair, "--metric"), metrics)},
+        )
+        return cls(paths, options, settings, {**known, **own})
+
+    def open(self, path: Path) -> Log:
+        """The log in a file. Raises Unreadable."""
+        return open_log(path, self.options)
+
+    def replay(self, *, curves: bool = False) -> Replay:
+        """A fleet for the files."""
+        limits = Limits(
+            runs=max(self.settings.max_runs, len(self.paths)),
+            series_per_run=self.settings.max_series_per_run,
+            name_length=self.settings.max_label_length,
+        )
+        return Replay(self.open, self.thresholds, limits, dtype=self.settings.dtype, curves=curves)
+
+
+def explain(request: Request) -> int:
+    """Print how every file is read."""
+    status = PASSED
+    for path in request.paths:
+        try:
+            log = request.open(path)
+            for _ in log.records():
+                pass
+            print(log.explain())
+        except Unreadable as error:
+            print(error, file=sys.stderr)
+            status = UNREADABLE
+    return status
+
+
+def judge(request: Request, as_json: bool, html: Path | None, fail_on: Severity | None) -> int:
+    """Replay the files and print what was found."""
+    import torch
+
+    torch.set_num_threads(1)  # the blocks are small, and handing them out takes longer
+    summary = Summary(Console())
+    told: list[Outcome] = []
+    status = PASSED
+    replay = request.replay(curves=html is not None)
+    severities = at_least(fail_on) if fail_on else frozenset()
+    with _progress(len(request.paths)) as advance:
+        tell = _print if as_json else None
+        for outcome in replay.results(request.paths, tell, turned=lambda steps: advance(0, steps)):
+            advance(1, None)
+            summary.add(outcome)
+            if html is not None:
+                told.append(outcome)
+            if any(f.severity in severities for result in outcome.runs for f in verdict_on(result).fired):
+                status = max(status, FOUND)
+            if outcome.error is not None:
+                status = UNREADABLE
+                if as_json:
+                    print(outcome.error, file=sys.stderr)
+    if not as_json:
+        summary.show(refused_of(replay.telemetry.counters["refused"]))
+    return status
+
+
+def _print(finding: Finding) -> None:
+    sys.stdout.write(encode(finding).decode() + "\n")
+
+
+@contextmanager
+def _progress(files: int) -> Iterator[Callable[[int, int | None], None]]:
+    """Shows on a terminal how many files and steps are done; elsewhere nothing."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[steps]:,} steps"))
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("replay", total=files, steps=0)
+
+        def advance(done: int, steps: int | None) -> None:
+            more: dict[str, Any] = {} if steps is None else {"steps": steps}
+            bar.update(task, advance=done, **more)
+
+        yield advance
+
+
+def _pair(option: str, text: str) -> tuple[str, str]:
+    """NAME=VALUE; the name ends at the first equals sign."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise Unusable(f"{option} wants NAME=VALUE, not {text!r}.")
+    return name, value
+
+
+def _metric(column: str) -> tuple[str, Direction | None]:
+    """COLUMN, or COLUMN:higher, or COLUMN:lower."""
+    name, _, direction = column.rpartition(":")
+    return (name, DIRECTIONS[direction]) if name and direction in DIRECTIONS else (column, None)
+
+
+def _finite(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise Unusable(f"The threshold {name} must be a number, not {text!r}.")
+    return value
