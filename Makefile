@@ -69,6 +69,6 @@ clean: ## Remove .venv and all caches
 	  echo "losswatch needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || scripts/install-system.sh python3-venv
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/pip install --quiet -e 'publisher[binary]' -e '.[embedded,demo,dev]'
+	$(BIN)/pip install --quiet -e 'publisher[binary]' -e '.[embedded,demo,replay,dev]'
 	$(BIN)/python -m scripts.get_helm
 	@touch $@

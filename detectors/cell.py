@@ -45,7 +45,7 @@ FORMS: Final = ("undeclared", "sum", "mean", "weighted_sum", "kendall", "ratio")
 """How an objective says that its total is made; the fact ``form`` is the place in this list."""
 VARIANTS: Final = ("half", "full", "half_log")
 """Of uncertainty weighting; the fact ``variant`` is the place in this list."""
-MEASURED: Final = ("step", "mean_since_last", "running_mean", "epoch_mean", "median")
+MEASURED: Final = ("step", "mean_since_last", "running_mean", "epoch_mean", "median", "mixed")
 """What a reported number stands for; the value ``measured`` is the place in this list."""
 
 

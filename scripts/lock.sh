@@ -8,7 +8,7 @@ torch=2.13.0
 venv=$(mktemp -d)
 trap 'rm -rf "$venv"' EXIT
 "${PYTHON:-python3}" -m venv "$venv"
-"$venv/bin/pip" install --quiet hatchling editables "torch==$torch" -e 'publisher[binary]' -e '.[embedded,demo,dev,bench]'
+"$venv/bin/pip" install --quiet hatchling editables "torch==$torch" -e 'publisher[binary]' -e '.[embedded,demo,replay,dev,bench]'
 {
     echo "# Exact versions for a reproducible environment, made by \`make lock\`: do not edit."
     echo "# Any build of torch will do; a CUDA one brings packages that it pins itself, left out here."

@@ -29,9 +29,10 @@ Name = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_NAME)]
 ShortText = Annotated[str, Field(strict=True, max_length=MAX_NAME)]
 Text = Annotated[str, Field(strict=True, max_length=MAX_TEXT)]
 Whole = Annotated[int, Field(strict=True, ge=0, lt=WHOLE_LIMIT)]
-Measured = Literal["step", "mean_since_last", "running_mean", "epoch_mean", "median"]
+Measured = Literal["step", "mean_since_last", "running_mean", "epoch_mean", "median", "mixed"]
 """How a number came about: of this step alone, a mean over the steps since the one reported before, a mean
-over the epoch so far, a mean over the whole epoch, or a median."""
+over the epoch so far, a mean over the whole epoch, a median, or in different ways: the total of the last batch beside
+means of its parts."""
 Label = str | int
 """A class as the job names it."""
 

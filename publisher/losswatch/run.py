@@ -27,7 +27,7 @@ Series = Mapping[str, Scalar | None]
 Found = list[tuple[OnDevice, Any]]
 """Scalars of a call that are on a device, with their tensors."""
 
-MEASURED: Final = ("step", "mean_since_last", "running_mean", "epoch_mean", "median")
+MEASURED: Final = ("step", "mean_since_last", "running_mean", "epoch_mean", "median", "mixed")
 DEVICE_COST: Final = 128
 """What a row on a device costs more, so that no more than some 4000 of them hold its memory."""
 ENDINGS: Final = ("finished", "failed", "stopped")
@@ -96,7 +96,7 @@ class Run:
             ``train``, ``val``, ``test`` or any other word.
         measured
             What the numbers are: of this ``step`` alone, ``mean_since_last``, ``running_mean``,
-            ``epoch_mean`` or ``median``.
+            ``epoch_mean``, ``median``, or ``mixed`` where the total is measured otherwise than its parts.
         divided_by
             What the job had divided the total by, as for gradient accumulation.
         """
