@@ -47,8 +47,8 @@ def follow(order: Order, rows: Rows, steps: Floats, ready: int) -> Course:
     """Look at the first ``ready`` of the training rows (N, indices) and their steps (N).
 
     A step below the newest is a second writer's if one of the next rows is beyond the newest and the log then falls
-    again, not below this step; otherwise the log was continued from there: as a new run if that is where the first one began, else as the
-    same run restarted from a checkpoint.
+    again, not below this step. Otherwise the log went on from there: as a new run if that is where the first one
+    began, else as the same run, restarted from a checkpoint.
 
     >>> steps = np.array([10.0, 20, 30, 20, 30, 40, 10, 20])
     >>> follow(Order(), np.arange(8), steps, 8).cuts
