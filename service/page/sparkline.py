@@ -53,22 +53,22 @@ def sparkline(
     finite = np.isfinite(values)
     if not len(steps):
         return None
-    x = _scale(steps, steps[0], steps[-1], MARGIN, WIDTH - MARGIN)
+    x = scale(steps, steps[0], steps[-1], MARGIN, WIDTH - MARGIN)
     shown = values[finite]
     bounds = np.append(shown, floor) if floor is not None else shown
     low, high = (float(bounds.min()), float(bounds.max())) if len(bounds) else (0.0, 1.0)
-    y = _scale(np.where(finite, values, low), low, high, HEIGHT - MARGIN, MARGIN)
+    y = scale(np.where(finite, values, low), low, high, HEIGHT - MARGIN, MARGIN)
     pieces = np.split(np.arange(len(x)), np.flatnonzero(np.diff(finite.astype(np.int8))) + 1)
     drawn = [piece for piece in pieces if finite[piece[0]]]
     at = np.array(marks, dtype=np.float64)
     inside = at[(at >= steps[0]) & (at <= steps[-1])]
     return Sparkline(
-        line="".join(_path(x[piece], y[piece]) for piece in drawn),
+        line="".join(path_data(x[piece], y[piece]) for piece in drawn),
         area="".join(
-            f"{_path(x[piece], y[piece])}V{HEIGHT:.1f}H{x[piece[0]]:.1f}Z" for piece in drawn if len(piece) > 1
+            f"{path_data(x[piece], y[piece])}V{HEIGHT:.1f}H{x[piece[0]]:.1f}Z" for piece in drawn if len(piece) > 1
         ),
-        floor=None if floor is None else float(_scale(np.array([floor]), low, high, HEIGHT - MARGIN, MARGIN)[0]),
-        marks=tuple(_scale(inside, steps[0], steps[-1], MARGIN, WIDTH - MARGIN).tolist()),
+        floor=None if floor is None else float(scale(np.array([floor]), low, high, HEIGHT - MARGIN, MARGIN)[0]),
+        marks=tuple(scale(inside, steps[0], steps[-1], MARGIN, WIDTH - MARGIN).tolist()),
         infinite=tuple(x[np.isinf(values)].tolist()),
         end=(float(x[finite][-1]), float(y[finite][-1])) if finite.any() else None,
         low=float(shown.min()) if len(shown) else None,
@@ -78,7 +78,7 @@ def sparkline(
     )
 
 
-def _scale(values: Floats, low: float, high: float, start: float, end: float) -> Floats:
+def scale(values: Floats, low: float, high: float, start: float, end: float) -> Floats:
     """``low`` to ``start`` and ``high`` to ``end``; the middle where there is no span. Halved first,
     so that the span of the largest floats does not overflow."""
     span = high / 2 - low / 2
@@ -87,6 +87,7 @@ def _scale(values: Floats, low: float, high: float, start: float, end: float) ->
     return scaled
 
 
-def _path(x: Floats, y: Floats) -> str:
+def path_data(x: Floats, y: Floats) -> str:
+    """A line through points (T); a single one is a dot."""
     points = [f"{a:.1f} {b:.1f}" for a, b in zip(x, y, strict=True)]
     return f"M{points[0]}" + ("".join(f"L{p}" for p in points[1:]) or "h0")

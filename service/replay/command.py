@@ -50,6 +50,10 @@ def replay(
             "--metric", metavar="NAME=COLUMN[:higher|lower]", help="A metric and its better direction; repeatable."
         ),
     ] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option("--mapping", metavar="FILE.yaml", help="A file that names the columns, for all files alike."),
+    ] = None,
 ) -> None:
     """Ask of logs that are there already: would this have been noticed, and when?
 
@@ -75,6 +79,7 @@ def replay(
             total=total,
             components=component or (),
             metrics=metric or (),
+            mapping=mapping,
             thresholds=threshold or (),
         )
         status = session.explain(request) if explain else session.judge(request, as_json, html, fail_on)

@@ -107,6 +107,11 @@ class Curves:
                 curve = self.by_key[key] = Curve()
             curve.add(record.step[given], value[given])
 
+    def add_reading(self, phase: str, name: str, step: Floats, value: Floats) -> None:
+        """Take in the past (T) of a number that losswatch made itself."""
+        curve = self.by_key[CurveKey(phase, "reading", name)] = Curve()
+        curve.add(step.astype(np.int64), value)
+
 
 def _series(run: Run, record: Steps) -> Iterator[tuple[CurveKey, Floats]]:
     phase = record.phase

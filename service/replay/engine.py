@@ -20,8 +20,9 @@ from consumers.feed import Feed
 from consumers.fleet import Fleet
 from consumers.pools import Pool
 from consumers.rows import Limits
-from consumers.runs import Run
+from consumers.runs import MAX_FINDINGS, Run
 from consumers.telemetry import Telemetry
+from consumers.traces import Traces
 from detectors import catalog
 from losswatch.schema import Finding, Record, RunStart, Steps
 from service.replay.curves import Curves
@@ -53,8 +54,8 @@ class RunResult:
     duplicates: int
     findings: Sequence[Finding]
     """The newest state of each, by the step it began at; the newest `consumers.runs.MAX_FINDINGS` of them."""
-    fired: frozenset[str]
-    """Ids of all findings that ever fired."""
+    fired: Mapping[str, Finding]
+    """Those of them that ever fired, as they were when they did, by id."""
     judged: Mapping[str, int]
     """At how many steps each kind was judged; kinds whose input the log does not have are not in it."""
     readings: Mapping[str, Mapping[str, float]]
@@ -192,11 +193,18 @@ class Replay:
             late_steps=run.late_steps,
             duplicates=run.duplicates,
             findings=sorted(run.findings.values(), key=lambda f: (f.began, f.phase, f.kind, f.subject or "")),
-            fired=frozenset(opened.fired.get(run.run, ())),
+            fired={name: f for name, f in opened.fired.get(run.run, {}).items() if name in run.findings},
             judged=judged_steps(self._fleet.rows, run.run),
             readings={phase: _readings(row.pool, row.row) for phase, row in run.objectives.items()},
-            curves=opened.curves.get(run.run, Curves()) if self._curves else None,
+            curves=self._curves_of(opened, run) if self._curves else None,
         )
+
+    def _curves_of(self, opened: _Open, run: Run) -> Curves:
+        curves = opened.curves.get(run.run, Curves())
+        for trace in Traces(self._fleet)[run.run]:
+            if trace.kind == "reading":
+                curves.add_reading(trace.phase, trace.name, trace.steps, trace.values)
+        return curves
 
 
 @dataclass(slots=True)
@@ -210,7 +218,8 @@ class _Open:
     """Of its runs in this replay, by their own."""
     told: list[Finding] = field(default_factory=list)
     """Changes of findings that are still to be told."""
-    fired: dict[str, set[str]] = field(default_factory=dict)
+    fired: dict[str, dict[str, Finding]] = field(default_factory=dict)
+    """By run and id."""
     unusable: dict[str, None] = field(default_factory=dict)
     curves: dict[str, Curves] = field(default_factory=dict)
     results: list[RunResult] = field(default_factory=list)
@@ -252,7 +261,10 @@ class _Open:
         """A finding of one of its runs changed."""
         self.told.append(finding)
         if finding.state == "firing":
-            self.fired.setdefault(finding.run, set()).add(finding.id)
+            fired = self.fired.setdefault(finding.run, {})
+            fired[finding.id] = finding
+            if len(fired) > 2 * MAX_FINDINGS:
+                del fired[next(iter(fired))]
 
 
 def _readings(pool: Pool, row: int) -> dict[str, float]:

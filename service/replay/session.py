@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -19,10 +21,11 @@ from losswatch.encoding import encode
 from losswatch.schema import Finding
 from service.replay.engine import Outcome, Replay
 from service.replay.files import NoSuchFile, files_of
+from service.replay.report import render
 from service.replay.sources import Direction, Log, Options, Unreadable, open_log
 from service.replay.summary import Summary, refused_of
 from service.replay.verdict import Severity, at_least, verdict_on
-from service.serve import CannotServe, deployed_thresholds
+from service.serve import CannotServe, deployed_thresholds, product_version
 from service.settings import Settings
 
 PASSED: Final = 0
@@ -33,6 +36,20 @@ DIRECTIONS: Final[Mapping[str, Direction]] = {"higher": "higher", "lower": "lowe
 
 class Unusable(Exception):
     """The call cannot be carried out; the message says why."""
+
+
+class Mapped(BaseModel):
+    """What a mapping file says about the columns: the options of the command line, by name."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    format: str | None = None
+    step: str | None = None
+    total: str | None = None
+    components: dict[str, str] = {}
+    """Column by the name of the component."""
+    metrics: dict[str, str] = {}
+    """Column, or column and better direction, by the name of the metric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +72,7 @@ class Request:
         total: str | None = None,
         components: Iterable[str] = (),
         metrics: Iterable[str] = (),
+        mapping: Path | None = None,
         thresholds: Iterable[str] = (),
     ) -> Request:
         """From the words of the command line. Raises Unusable."""
@@ -66,12 +84,14 @@ class Request:
             raise Unusable(str(error)) from error
         if unknown := sorted(own.keys() - known.keys()):
             raise Unusable(f"No detector has the threshold {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
+        in_file = Mapped() if mapping is None else _mapped(mapping)
+        named = in_file.metrics | dict(map(partial(_pair, "--metric"), metrics))
         options = Options(
-            format=format,
-            step=step,
-            total=total,
-            components=dict(map(partial(_pair, "--component"), components)),
-            metrics={name: _metric(column) for name, column in map(partial(_pair, "--metric"), metrics)},
+            format=format or in_file.format,
+            step=step or in_file.step,
+            total=total or in_file.total,
+            components=in_file.components | dict(map(partial(_pair, "--component"), components)),
+            metrics={name: _metric(column) for name, column in named.items()},
         )
         return cls(paths, options, settings, {**known, **own})
 
@@ -127,9 +147,18 @@ def judge(request: Request, as_json: bool, html: Path | None, fail_on: Severity 
                 status = UNREADABLE
                 if as_json:
                     print(outcome.error, file=sys.stderr)
+    if html is not None:
+        _write(html, render(told, product_version()))
     if not as_json:
         summary.show(refused_of(replay.telemetry.counters["refused"]))
     return status
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise Unusable(f"The report could not be written: {error}") from error
 
 
 def _print(finding: Finding) -> None:
@@ -151,6 +180,18 @@ def _progress(files: int) -> Iterator[Callable[[int, int | None], None]]:
             bar.update(task, advance=done, **more)
 
         yield advance
+
+
+def _mapped(path: Path) -> Mapped:
+    try:
+        return Mapped.model_validate(yaml.safe_load(path.read_text(encoding="utf-8-sig")) or {})
+    except OSError as error:
+        raise Unusable(f"The mapping {path} could not be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Unusable(f"The mapping {path} is no YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}" for each in error.errors())
+        raise Unusable(f"The mapping {path} cannot be used: {wrong}.") from error
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:

@@ -21,7 +21,7 @@ STYLES: Final = {
     "info": "cyan",
     "pending": "magenta",
     "unknown": "blue",
-    "quiet": "green",
+    "quiet": "bold",
 }
 IN_FULL: Final = 3
 """Runs that are told in full; more are told in a line each."""

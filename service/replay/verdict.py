@@ -35,10 +35,11 @@ AT_THE_END: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The judgement of a whole run. ``fired`` are its findings that ever fired, worst and earliest first."""
+    """The judgement of a whole run."""
 
     level: Level
     fired: Sequence[Finding]
+    """Findings that ever fired, worst and earliest first: how each stood when the log ended, told as when it fired."""
     pending: Sequence[Finding]
     """Findings that were not confirmed when the log ended."""
     silent: Sequence[str]
@@ -59,7 +60,7 @@ class Verdict:
 
 def verdict_on(result: RunResult) -> Verdict:
     """How a run did."""
-    fired = sorted((f for f in result.findings if f.id in result.fired), key=_urgency)
+    fired = sorted((_told(f, result.fired[f.id]) for f in result.findings if f.id in result.fired), key=_urgency)
     pending = [f for f in result.findings if f.state == "pending" and f.id not in result.fired]
     silent = [kind for kind in KINDS if result.judged.get(kind) == 0]
     blind = [kind for kind in KINDS if kind not in result.judged]
@@ -75,8 +76,10 @@ def in_a_line(verdict: Verdict, most: int = 4) -> str:
     'nothing found'
     """
     findings = verdict.fired or verdict.pending
+    if verdict.level == "unknown":
+        return "not judged"
     if not findings:
-        return "not judged" if verdict.level == "unknown" else "nothing found"
+        return "nothing found" + (f"; {len(verdict.silent)} kinds never judged" if verdict.silent else "")
     first: dict[tuple[str, str], Finding] = {}
     count = Counter[tuple[str, str]]()
     for finding in findings:
@@ -117,6 +120,12 @@ def at_least(level: Severity) -> frozenset[str]:
     ['critical', 'warning']
     """
     return frozenset(SEVERITIES[: SEVERITIES.index(level) + 1])
+
+
+def _told(newest: Finding, fired: Finding) -> Finding:
+    """That something is over says less than what it was."""
+    told = {name: getattr(fired, name) for name in ("message", "value", "threshold", "evidence", "advice")}
+    return newest if newest.state != "resolved" else newest.model_copy(update=told)
 
 
 def _urgency(finding: Finding) -> tuple[int, int]:

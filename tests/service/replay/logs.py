@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from losswatch.encoding import encode
 from losswatch.schema import Record
 from service.replay.sources import Log, Unreadable
 
@@ -43,3 +44,9 @@ def opener(*logs: ListedLog) -> Callable[[Path], Log]:
         return by_path[path]
 
     return open_log
+
+
+def write_log(path: Path, records: Sequence[Record]) -> Path:
+    """A file of records, one a line."""
+    path.write_bytes(b"".join(encode(record) + b"\n" for record in records))
+    return path
