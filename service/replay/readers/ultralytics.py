@@ -19,25 +19,15 @@ from service.replay.scheme import Scheme
 
 _PART: Final = re.compile(r"(?:train|val)/\w*loss")
 _ROW: Final = re.compile(r"\s*(\d+)/\d+\s+[\d.]+G?\s+(.*\S)\s*")
-_VALIDATED: Final = ("P", "R", "mAP@.5", "mAP@.5:.95", "val/box_loss", "val/obj_loss", "val/cls_loss")
-PRINTED: Final = {
-    13: ("train/box_loss", "train/obj_loss", "train/cls_loss", "train/loss", "labels", "img_size", *_VALIDATED),
-    14: (
-        "train/box_loss",
-        "train/obj_loss",
-        "train/cls_loss",
-        "train/landmark_loss",
-        "train/loss",
-        "labels",
-        "img_size",
-        *_VALIDATED,
-    ),
-}
+_TRAINED: Final = ("train/box_loss", "train/obj_loss", "train/cls_loss")
+_REST: Final = (
+    *("train/loss", "labels", "img_size"),
+    *("metrics/precision", "metrics/recall", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95"),
+    *("val/box_loss", "val/obj_loss", "val/cls_loss"),
+)
+PRINTED: Final = {13: (*_TRAINED, *_REST), 14: (*_TRAINED, "train/landmark_loss", *_REST)}
 """The columns of results.txt after the epoch and the memory, by their number."""
-METRICS: Final = rule(r"(?:metrics/)?(m?AP.*|P|R|precision.*|recall.*|accuracy.*|fitness)", "metric", "measured on the "
-                      "validation data", r"\1", "val")  # fmt: skip
 RULES: Final = (
-    METRICS,
     rule(r"metrics/(.*)", "metric", "measured on the validation data", r"\1", "val"),
     rule(r"(?:lr|x)/\w+", "metric", "the learning rate of a group of parameters"),
 )
