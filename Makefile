@@ -4,11 +4,12 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
 BIN := .venv/bin
+LOGS ?= ../shared/logs
 SOURCES := publisher detectors consumers service tests bench examples scripts deploy/grafana
 
 .PHONY: help
 help: ## List the targets
-	@grep -E '^[a-z-]+:.* ## ' $(MAKEFILE_LIST) | sed -E 's/:.* ## /\t/' | awk -F'\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.* ## ' $(MAKEFILE_LIST) | sed -E 's/:.* ## /\t/' | awk -F'\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 .PHONY: demo
 demo: setup ## Watch a real training job collapse and a healthy one stay silent (3 minutes)
@@ -41,6 +42,10 @@ format: setup ## Format the code and fix what can be fixed
 bench: setup ## Measure the worker against a bare poll loop, and the hook against its peers
 	$(BIN)/python -m bench.worker
 	$(BIN)/python -m bench.hook
+
+.PHONY: replay-logs
+replay-logs: setup ## Replay labelled logs of LOGS=FOLDER and write docs/replay-logs.md
+	$(BIN)/python -m scripts.replay_logs $(LOGS)
 
 .PHONY: docs
 docs: setup ## Regenerate the generated documents

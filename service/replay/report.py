@@ -16,7 +16,7 @@ from service.page import words
 from service.replay.curves import CurveKey, Curves
 from service.replay.engine import Outcome, RunResult
 from service.replay.plot import HEIGHT, WIDTH, Mark, Plot, plot
-from service.replay.verdict import LABELS, LEVELS, Verdict, in_a_line, sure, unjudged, verdict_on
+from service.replay.verdict import LABELS, LEVELS, Verdict, in_a_line, shortened, sure, unjudged, verdict_on
 
 STYLE: Final = Path(service.page.__file__).parent / "static" / "page.css"
 ROLES: Final = ("total", "share", "component", "metric", "reading", "slice")
@@ -47,6 +47,7 @@ class Section:
     """One run."""
 
     anchor: str
+    name: str
     result: RunResult
     verdict: Verdict
     figures: Sequence[Figure]
@@ -57,8 +58,9 @@ def render(outcomes: Sequence[Outcome], version: str) -> str:
     """The report, runs in the order of their trouble."""
     told = [(result, verdict_on(result), outcome.explained) for outcome in outcomes for result in outcome.runs]
     told.sort(key=lambda each: (each[1].rank, each[1].fired[0].began if each[1].fired else 0, each[0].run))
+    names = shortened([result.run for result, _, _ in told])
     sections = [
-        Section(f"run-{number}", result, verdict, list(_figures(result, verdict)), explained)
+        Section(f"run-{number}", names[number], result, verdict, list(_figures(result, verdict)), explained)
         for number, (result, verdict, explained) in enumerate(told)
     ]
     counts = {level: sum(section.verdict.level == level for section in sections) for level in LEVELS}

@@ -13,7 +13,7 @@ from rich.table import Table
 from losswatch.schema import Finding
 from service.page import words
 from service.replay.engine import Outcome, RunResult
-from service.replay.verdict import LABELS, LEVELS, Verdict, in_a_line, sure, unjudged, verdict_on
+from service.replay.verdict import LABELS, LEVELS, Verdict, in_a_line, shortened, sure, unjudged, verdict_on
 
 STYLES: Final = {
     "critical": "bold red",
@@ -99,19 +99,21 @@ class Summary:
             self._indented(f"[bold]Advice:[/] {escape(words.advised(finding.advice))}.", 4)
 
     def _in_lines(self) -> None:
+        names = shortened([result.run for result, _ in self._runs])
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("", no_wrap=True)
-        table.add_column("run", overflow="fold")
+        table.add_column("run", overflow="fold", max_width=60)
         table.add_column("rows", justify="right", no_wrap=True)
         table.add_column("found", overflow="fold")
-        for result, verdict in self._runs:
-            table.add_row(
-                f"[{STYLES[verdict.level]}]{verdict.label}[/]",
-                escape(result.run),
-                words.number(result.steps),
-                escape(in_a_line(verdict)),
-            )
-        self._console.print(table)
+        for (result, verdict), name in zip(self._runs, names, strict=True):
+            label = f"[{STYLES[verdict.level]}]{verdict.label}[/]"
+            rows, found = words.number(result.steps), escape(in_a_line(verdict))
+            if self._console.is_terminal:
+                table.add_row(label, escape(name), rows, found)
+            else:
+                self._say(f"{label}  {escape(name)}  {rows} rows  {found}")
+        if self._console.is_terminal:
+            self._console.print(table)
         never = sorted({kind for _, verdict in self._runs for kind in verdict.silent})
         if never:
             told = ", ".join(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final, Literal, get_args
 
 from detectors.catalog import KINDS
@@ -120,6 +121,17 @@ def at_least(level: Severity) -> frozenset[str]:
     ['critical', 'warning']
     """
     return frozenset(SEVERITIES[: SEVERITIES.index(level) + 1])
+
+
+def shortened(runs: Sequence[str]) -> list[str]:
+    """The runs without the folders that all of them are in.
+
+    >>> shortened(["old/a/1", "old/b/1"]), shortened(["old/a/1"])
+    (['a/1', 'b/1'], ['old/a/1'])
+    """
+    folders = [run.split("/")[:-1] for run in runs] if len(runs) > 1 else [[]]
+    depth = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, zip(*folders, strict=False)))
+    return ["/".join(run.split("/")[depth:]) for run in runs]
 
 
 def _told(newest: Finding, fired: Finding) -> Finding:
