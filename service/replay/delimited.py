@@ -30,13 +30,15 @@ class Header:
 
 
 def cells_of(line: str, delimiter: str) -> list[str]:
-    """The cells of a line.
+    """The cells of a line; beside semicolons a comma is the decimal one.
 
     >>> cells_of('1,"1,234", 0.5', ",")
     ['1', '1,234', '0.5']
     """
     if not delimiter:
         return line.split()
+    if delimiter == ";" and "," in line and "." not in line:
+        line = line.replace(",", ".")
     if '"' in line:
         try:
             return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])

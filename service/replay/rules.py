@@ -24,6 +24,7 @@ TOTALS: Final = (
     "avg_loss",
     "average_loss",
     "loss_avg",
+    "epoch_loss",
 )
 """Names of a total, best first; other than a letter or a digit counts as an underscore."""
 STEPS: Final = (
@@ -77,7 +78,7 @@ def rule(pattern: str, role: Role, why: str, name: str | None = None, phase: str
     return Rule(re.compile(pattern, re.IGNORECASE), role, why, name, phase)
 
 
-_PATH: Final = r"(?:.*[/._ ])?_?"
+_PATH: Final = r"(?!.*loss)(?:.*[/._ ])?_?"
 _OF: Final = r"(?:(?:data|rank_data|epoch|batch|step|iter|total|train|elapsed|remaining|eval|forward|backward)[_ ]?)?"
 _UNIT: Final = r"(?:[ _/.(]*(?:s|sec|secs|seconds|ms|min|minutes|h|hours)\)?)?"
 _COUNTED: Final = (

@@ -190,12 +190,12 @@ MEANING: Final = {
 
 
 def run_of(path: Path) -> str:
-    """The id of a file's run: its path without the suffix.
+    """The id of a file's run: its path as it was given.
 
     >>> run_of(Path("exp/train3/results.csv"))
-    'exp/train3/results'
+    'exp/train3/results.csv'
     """
-    return shortened(path.with_suffix("").as_posix(), MAX_NAME - 8)
+    return shortened(path.as_posix(), MAX_NAME - 8)
 
 
 def shortened(name: str, most: int) -> str:

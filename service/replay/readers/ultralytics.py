@@ -50,10 +50,15 @@ def printed(path: Path, head: Head, said: Notes) -> Iterator[Columns]:
             yield Columns(len(cells_of_rows), {name: values for name, values in columns if values is not None})
 
 
+def _is_table(names: tuple[str, ...]) -> bool:
+    known = any(name.startswith(("metrics/", "lr/", "x/")) for name in names)
+    return known and any(map(_PART.fullmatch, names)) and "epoch" in names and "step" not in names
+
+
 CSV: Final = Format(
     "ultralytics",
     "Ultralytics results.csv",
-    detect=lambda head: any(map(_PART.fullmatch, names_of(head))) and "epoch" in names_of(head),
+    detect=lambda head: _is_table(names_of(head)),
     read=read,
     scheme=Scheme(steps=("epoch",), rules=RULES, sums=True, adds=True),
 )
