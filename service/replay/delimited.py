@@ -47,6 +47,14 @@ def cells_of(line: str, delimiter: str) -> list[str]:
     return line.split(delimiter)
 
 
+def _row(line: str, delimiter: str, names: int) -> list[str]:
+    """The cells of a row; a delimiter at its end begins no cell where there is no name for it."""
+    cells = cells_of(line, delimiter)
+    if len(cells) == names + 1 and not cells[-1].strip():
+        cells.pop()
+    return cells
+
+
 def header_of(head: Head) -> Header | None:
     """The header of a table: the first line of names that a line of as many cells, numbers among them, follows."""
     for at, line in enumerate(head.lines):
@@ -80,9 +88,7 @@ def rows_under(path: Path, header: Header, said: Notes) -> Iterator[Columns]:
         for at, line in enumerate(lines, first):
             if at <= header.line or not line.strip():
                 continue
-            cells = cells_of(line.rstrip("\n"), header.delimiter)
-            if len(cells) == len(header.names) + 1 and not cells[-1]:
-                cells.pop()
+            cells = _row(line.rstrip("\n"), header.delimiter, len(header.names))
             if len(cells) == len(header.names) and (_is_number(cells[0]) or not _are_names(cells, header.delimiter)):
                 rows.append(cells)
                 continue
@@ -131,7 +137,7 @@ def _is_number(cell: str) -> bool:
 
 def _numbers_follow(lines: Sequence[str], cells: int, delimiter: str) -> bool:
     for line in lines[:20]:
-        found = cells_of(line, delimiter)
+        found = _row(line, delimiter, cells)
         if len(found) == cells and any(cell.strip() and number(cell) is not None for cell in found):
             return True
     return False
