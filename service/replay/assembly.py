@@ -74,6 +74,8 @@ class Assembly:
         """The newest step published in this session, by phase."""
         self._run, self._session, self._seq = 1, 1, 0
         self._declared: RunStart | None = None
+        self.published = False
+        """Whether any step was."""
 
     def take(self, columns: Columns) -> Iterator[Record]:
         """Use the next rows."""
@@ -195,6 +197,7 @@ class Assembly:
         if (at := self._times(batch, part.rows)) is not None:
             fields["at"] = at
             time = float(at[-1]) if np.isfinite(at[-1]) else time
+        self.published = True
         yield from self._declare(time)
         yield Steps(
             **self._envelope(time), phase=part.phase, step=part.steps, measured=self._measured(part.phase), **fields

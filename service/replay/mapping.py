@@ -84,10 +84,17 @@ class Namer:
         What the user says.
     aside
         Columns that say the step.
+    texts
+        Columns that hold no numbers.
     """
 
     def __init__(
-        self, rules: Sequence[Rule], known: Iterable[str], options: Options, aside: Iterable[str] = ()
+        self,
+        rules: Sequence[Rule],
+        known: Iterable[str],
+        options: Options,
+        aside: Iterable[str] = (),
+        texts: Iterable[str] = (),
     ) -> None:
         self._rules = rules
         self._known = tuple(dict.fromkeys(known))
@@ -97,6 +104,7 @@ class Namer:
         """The column of the total, by phase."""
         self._taken: set[tuple[str, str]] = set()
         self.places = {column: Place("left out", "train", column, "it says the step") for column in aside}
+        self.places |= {column: Place("left out", "train", column, "it holds no numbers") for column in sorted(texts)}
         """What every column seen so far is."""
         self.phases: dict[str, None] = {}
         """The phases that have a series, in the order in which they were seen."""

@@ -135,6 +135,8 @@ class TableLog:
             yield from assemblies[columns.part].take(columns)
         for assembly in assemblies.values():
             yield from assembly.close()
+        if not any(assembly.published for assembly in assemblies.values()):
+            raise Unreadable(self.path, self._said.first_odd, "no row of it has both a step and a number to watch")
 
     def explain(self) -> str:
         """See `Log`."""
@@ -158,8 +160,7 @@ class TableLog:
     def _part(self, columns: Columns) -> tuple[Namer, Stepper]:
         """How the columns of one run are used, decided by the first of its rows."""
         stepper = self._stepper(columns)
-        names = [*columns.values, *columns.texts]
-        namer = Namer(self._form.scheme.rules, names, self._options, aside=stepper.columns)
+        namer = Namer(self._form.scheme.rules, columns.values, self._options, stepper.columns, columns.texts)
         self._parts[columns.part] = namer, stepper
         return namer, stepper
 
