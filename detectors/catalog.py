@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from detectors.cell import Cell, Kind, Threshold
-from detectors.components.conflict import Conflict
-from detectors.components.contributions import Contributions
+from detectors.components.balance import Balance
+from detectors.components.pinned import Pinned
 from detectors.predictions.diversity import Diversity
 from detectors.series.nonfinite import NonFinite
 from detectors.series.trace import Trace
@@ -14,8 +14,8 @@ from detectors.series.trace import Trace
 CELLS: Final[tuple[Cell, ...]] = (
     NonFinite(),
     Trace(),
-    Contributions(),
-    Conflict(),
+    Balance(),
+    Pinned(),
     Diversity(),
     Trace(stream="predictions", source="class_entropy", name="class_entropy_trace"),
 )

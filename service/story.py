@@ -49,6 +49,7 @@ COLLAPSING: Final = Part(
     "diversity weight 0.1",
     0.1,
     must_fire=frozenset({"component_conflict", "diversity_decline", "diversity_collapse"}),
+    may_fire=frozenset({"component_dominates"}),  # a weight of 0.1 leaves the diversity less than 1 % of the total
 )
 HEALTHY: Final = Part("tta-healthy", "diversity weight 5", 5.0, must_fire=frozenset())
 ADVISED: Final = Part(
@@ -56,7 +57,8 @@ ADVISED: Final = Part(
     "0.1, then as advised",
     0.1,
     must_fire=frozenset({"diversity_decline"}),
-    may_fire=frozenset({"component_conflict"}),  # if the advice comes late on a busy machine
+    # until the advice is followed; the conflict only if it comes late on a busy machine
+    may_fire=frozenset({"component_dominates", "component_conflict"}),
     follows_advice=True,
 )
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import Block, Reading
+
+READINGS: Final = (
+    Reading("total_reported", "The total loss as the job reported it."),
+    Reading("component_value", "A loss component as the job reported it, unweighted.", "slot"),
+    Reading("component_weight", "The weight a component enters the total with.", "slot"),
+    Reading("component_contribution", "Weight times value of a component.", "slot"),
+    Reading("component_share_ratio", "Share of a component in the sum of absolute contributions.", "slot"),
+)
 
 
 def shares(contribution: Tensor) -> Tensor:
@@ -25,41 +32,18 @@ def shares(contribution: Tensor) -> Tensor:
     return torch.where(size.isfinite(), counted / counted.sum(1, keepdim=True), torch.nan)
 
 
-@dataclass(frozen=True, slots=True)
-class Contributions:
-    """Value, weight, contribution (weight times value) and share of every component.
+def contributions(block: Block) -> dict[str, Tensor]:
+    """`READINGS` of a block: value, weight, contribution (weight times value) and share of every component.
 
-    The weight is the one reported with the step, else the declared one, else 1. No state, no
-    verdicts: these are the readings other detectors and dashboards start from.
+    The weight is the one reported with the step, else the one that follows from the reported log variance, else the
+    declared one, else 1.
     """
-
-    name: str = "contributions"
-    stream: Stream = "objective"
-    thresholds: tuple[Threshold, ...] = ()
-    kinds: tuple[Kind, ...] = ()
-    readings: tuple[Reading, ...] = (
-        Reading("total_reported", "The total loss as the job reported it."),
-        Reading("component_value", "A loss component as the job reported it, unweighted.", "slot"),
-        Reading("component_weight", "The weight a component enters the total with.", "slot"),
-        Reading("component_contribution", "Weight times value of a component.", "slot"),
-        Reading("component_share_ratio", "Share of a component in the sum of absolute contributions.", "slot"),
-    )
-
-    def init(self, rows: int, slots: int, like: Tensor) -> State:
-        """Nothing to remember."""
-        del rows, slots, like
-        return {}
-
-    def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
-        """See `detectors.cell.Cell.update`."""
-        del thresholds
-        value, weight = block.values["component"], block.values["weight"]  # (R, K, T)
-        contribution = value * weight
-        readings = {
-            "total_reported": block.values["total"],
-            "component_value": value,
-            "component_weight": torch.where(block.reported["component"], weight, torch.nan),
-            "component_contribution": contribution,
-            "component_share_ratio": shares(contribution),
-        }
-        return Output(dict(state), readings)
+    value, weight = block.values["component"], block.values["weight"]  # (R, K, T)
+    contribution = value * weight
+    return {
+        "total_reported": block.values["total"],
+        "component_value": value,
+        "component_weight": torch.where(block.reported["component"], weight, torch.nan),
+        "component_contribution": contribution,
+        "component_share_ratio": shares(contribution),
+    }

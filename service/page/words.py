@@ -27,6 +27,11 @@ LABELS: Final[dict[Level, str]] = {
 HEADLINES: Final[dict[str, str]] = {
     "non_finite": "{subject} stopped being finite at step",
     "component_conflict": "{subject} rises while the total falls, since step",
+    "component_dominates": "{subject} is all of the total, since step",
+    "component_inert": "{subject} counts for nothing in the total, since step",
+    "component_stagnates": "{subject} is still where it began, seen at step",
+    "component_at_floor": "{subject} is stuck at its lowest value, since step",
+    "log_variance_clamped": "The log variance of {subject} is at a clamp or out of range, since step",
     "diversity_decline": "Class entropy is heading for its floor, since step",
     "diversity_collapse": "Class entropy fell below its floor at step",
 }

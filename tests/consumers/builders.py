@@ -41,9 +41,10 @@ def make_steps(
     time: float | None = None,
     **more: Any,
 ) -> Steps:
-    """Steps whose values depend on the step alone; NaN in the total at the steps named by ``bad``."""
+    """Steps whose values depend on the step alone, of a run that learns; NaN in the total at those named by ``bad``."""
     step = np.arange(first, first + length, dtype=np.int64)
-    parts = {f"c{k}": 1.0 + 0.1 * k + 0.01 * np.sin(step * (k + 1) + seed) for k in range(components)}
+    learned = 0.2 + 0.8 * np.exp(-step / 200)
+    parts = {f"c{k}": learned * (1.0 + 0.1 * k + 0.01 * np.sin(step * (k + 1) + seed)) for k in range(components)}
     total = sum(parts.values(), np.zeros(length))
     total[np.isin(step, list(bad))] = np.nan
     fields: dict[str, Any] = {"components": parts, "metrics": {"accuracy": 0.5 + 0.001 * (step % 7)}} | more

@@ -10,8 +10,7 @@ import torch
 from consumers.pools import Pool
 from detectors import catalog
 from detectors.cell import Block, Cell
-from detectors.components.conflict import Conflict
-from detectors.components.contributions import Contributions
+from detectors.components.balance import Balance
 
 LIKE = torch.zeros((), dtype=torch.float64)
 
@@ -26,8 +25,13 @@ def a_block(rows: int, slots: int, time: int = 40, seed: int = 0) -> Block:
     return Block(
         step=torch.arange(time).expand(rows, time),
         mask=torch.ones((rows, time), dtype=torch.bool),
-        values={"total": values[:, 0], "component": values[:, 1:], "weight": torch.ones_like(values[:, 1:])},
-        reported={"total": given[:, 0], "component": given[:, 1:]},
+        values={
+            "total": values[:, 0],
+            "component": values[:, 1:],
+            "weight": torch.ones_like(values[:, 1:]),
+            "log_var": -values[:, 1:],
+        },
+        reported={"total": given[:, 0], "component": given[:, 1:], "log_var": given[:, 1:]},
     )
 
 
@@ -105,8 +109,8 @@ def test_the_digest_changes_with_the_cells_their_parameters_the_slots_and_the_dt
     digests = [
         a_pool().digest,
         a_pool(8).digest,
-        a_pool(cells=[Contributions()]).digest,
-        a_pool(cells=[Contributions(), Conflict(warm_up=25)]).digest,
+        a_pool(cells=[Balance()]).digest,
+        a_pool(cells=[Balance(warm_up=25)]).digest,
         a_pool(like=LIKE.float()).digest,
     ]
     assert len(set(digests)) == len(digests)

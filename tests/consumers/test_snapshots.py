@@ -11,7 +11,7 @@ from consumers.fleet import Fleet
 from consumers.picture import Painter
 from consumers.snapshots import SnapshotUnusable, next_offsets, restore, snapshot
 from detectors import catalog
-from detectors.components.conflict import Conflict
+from detectors.components.balance import Balance
 from detectors.predictions.diversity import Diversity
 from tests.consumers.builders import a_fleet, a_story, decoded, make_start, make_steps, told
 
@@ -61,7 +61,7 @@ def test_what_is_in_a_snapshot_is_skipped_when_it_comes_again() -> None:
 def test_rows_of_other_detectors_start_afresh_and_are_counted() -> None:
     fleet = a_fleet()
     fleet.take(ITEMS)
-    cells = [Conflict(warm_up=30) if isinstance(c, Conflict) else c for c in catalog.CELLS]
+    cells = [Balance(warm_up=30) if isinstance(c, Balance) else c for c in catalog.CELLS]
     other = moved(fleet, cells=cells)
     assert other.telemetry.total("snapshots_unusable", ["other_detectors"]) == 3
     found, expected = readings(other)["one"], readings(fleet)["one"]

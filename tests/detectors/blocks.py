@@ -38,14 +38,16 @@ def objective(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floa
     pace = rng.uniform(-0.03, 0.01, (rows, SLOTS, 1))
     noise = 1 + 0.03 * rng.standard_normal((rows, SLOTS, steps))
     component = rng.uniform(0.2, 1.0, (rows, SLOTS, 1)) * np.exp(np.clip(pace * t, -8, 4)) * noise
-    component[:, 0] += 20 * np.exp(-t / 40)
+    component[1:, 0] += 20 * np.exp(-t / 40)
     weight = np.broadcast_to(rng.uniform(0.5, 2.0, (rows, SLOTS, 1)), component.shape).copy()
+    component[0, 0], weight[0, 0] = 20 * noise[0, 0], 1000.0  # all of its objective, and it stays
+    component[1::2, 2, 25:] = 0.5 * component[1::2, 2, :25].min(-1, keepdims=True)  # at its floor
     plain = np.zeros((rows, steps))
     return {
         "total": (weight * component).sum(1),
         "component": component,
         "weight": weight,
-        "log_var": -np.log(weight),
+        "log_var": -np.log(weight),  # -6.9 where the weight is 1000
         "measured": plain,
         "divided_by": plain + 1,
     }
@@ -200,8 +202,9 @@ def defaults(cell: Cell, rows: int, like: Tensor = F64) -> dict[str, Tensor]:
 
 
 def fresh(cell: Cell, block: Block, like: Tensor = F64) -> State:
-    """The state of as many fresh rows as the block has."""
-    return cell.init(block.mask.shape[0], SLOTS, like)
+    """The state of as many fresh rows, with as many components, as the block has."""
+    slots = block.values["component"].shape[1] if "component" in block.values else SLOTS
+    return cell.init(block.mask.shape[0], slots, like)
 
 
 def run(cell: Cell, state: State, blocks: Sequence[Block] | Iterator[Block], like: Tensor = F64) -> Output:

@@ -273,7 +273,7 @@ def test_every_check_is_itself_tested() -> None:
 def test_the_made_up_blocks_show_every_verdict(cell: Cell) -> None:
     seen: dict[str, set[int]] = {}
     for seed in range(5):
-        block = make(cell.stream, seed=seed, spoiled=0.03)
+        block = make(cell.stream, seed=seed, steps=150, spoiled=0.03)
         for name, verdict in run(cell, fresh(cell, block), [block]).verdicts.items():
             seen.setdefault(name, set()).update(verdict.flatten().tolist())
     assert all({BAD, GOOD} <= verdicts for verdicts in seen.values()), seen

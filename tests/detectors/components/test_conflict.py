@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 
 from detectors.cell import BAD, UNKNOWN, Block, Facts
-from detectors.components.conflict import CONFLICT, Conflict
+from detectors.components.balance import Balance
+from detectors.components.conflict import CONFLICT
 from tests.detectors.blocks import F64, run
+from tests.detectors.components.objectives import Floats, noise_of, objective
 from tests.detectors.lifecycles import statuses
-
-Floats = npt.NDArray[np.float64]
-
-
-def objective(component: Floats, weights: tuple[float, ...]) -> Block:
-    """Components (R, K, T) and the total they add up to."""
-    value = torch.from_numpy(component)
-    weight = torch.tensor(weights, dtype=torch.float64)[None, :, None].expand_as(value)
-    mask = torch.ones(value.shape[0], value.shape[2], dtype=torch.bool)
-    return Block(
-        torch.arange(value.shape[2]).expand(mask.shape),
-        mask,
-        {"total": (value * weight).sum(1), "component": value, "weight": weight},
-        {"total": mask, "component": torch.ones_like(value, dtype=torch.bool)},
-    )
 
 
 def three(first: Floats, second: Floats, third: Floats | None = None) -> Floats:
@@ -43,23 +27,9 @@ def case_a(noise: float = 0.0) -> Block:
     return objective(components, (1.0, 0.1, 1.0))
 
 
-def noise_of(name: str, shape: tuple[int, ...]) -> Floats:
-    """Noise of unit variance."""
-    rng = np.random.default_rng(0)
-    if name == "white":
-        return rng.standard_normal(shape)
-    if name == "t3":
-        return rng.standard_t(3.0, shape) / math.sqrt(3.0)
-    rho = float(name.removeprefix("ar"))
-    x = rng.standard_normal(shape)
-    for t in range(1, shape[-1]):
-        x[..., t] = rho * x[..., t - 1] + math.sqrt(1 - rho**2) * x[..., t]
-    return x
-
-
 @pytest.mark.parametrize("noise", [0.0, 0.05])
 def test_case_a_fires_for_the_diversity_term_and_for_no_other(noise: float) -> None:
-    entropy, diversity, unused = statuses(Conflict(), case_a(noise))["component_conflict"]
+    entropy, diversity, unused = statuses(Balance(), case_a(noise))["component_conflict"]
     assert "firing" in diversity[:100]
     assert diversity[-1] == "firing"
     assert set(entropy) | set(unused) == {"idle"}
@@ -72,7 +42,7 @@ def test_case_a_fires_for_the_diversity_term_and_for_no_other(noise: float) -> N
 def test_healthy_decaying_runs_stay_silent(noise: str, level: float) -> None:
     decay = 0.2 + np.exp(-np.arange(2000) / 300)
     components = np.array([1.0, 0.3, 0.1])[:, None] * decay * (1 + level * noise_of(noise, (200, 3, 2000)))
-    found = statuses(Conflict(), objective(components, (1.0, 1.0, 1.0)))["component_conflict"]
+    found = statuses(Balance(), objective(components, (1.0, 1.0, 1.0)))["component_conflict"]
     assert not any("firing" in slot for slot in found)
 
 
@@ -80,34 +50,34 @@ def test_strong_noise_with_a_long_memory_fires_less_than_once_in_100_000_steps()
     decay = 0.2 + np.exp(-np.arange(2000) / 300)
     components = np.array([1.0, 0.3, 0.1])[:, None] * decay * (1 + 0.3 * noise_of("ar0.9", (200, 3, 2000)))
     block = objective(components, (1.0, 1.0, 1.0))
-    bad = run(Conflict(), Conflict().init(200, 3, F64), [block]).verdicts["component_conflict"] == BAD
+    bad = run(Balance(), Balance().init(200, 3, F64), [block]).verdicts["component_conflict"] == BAD
     confirmed = bad.unfold(-1, 5, 1).all(-1).any(-1)  # (R, K)
     assert confirmed.sum() <= 200 * 2000 / 100_000
 
 
 def test_a_rise_with_a_rising_total_is_no_conflict() -> None:
     rise = np.linspace(1.0, 3.0, 150)
-    found = statuses(Conflict(), objective(three(rise, rise), (1.0, 1.0, 1.0)))["component_conflict"]
+    found = statuses(Balance(), objective(three(rise, rise), (1.0, 1.0, 1.0)))["component_conflict"]
     assert not any("firing" in slot for slot in found)
 
 
 def test_a_component_whose_share_does_not_matter_is_no_conflict() -> None:
     components = three(np.linspace(1.0, 0.5, 150), np.linspace(0.01, 0.03, 150))
-    silent = statuses(Conflict(), objective(components, (1.0, 0.1, 1.0)))["component_conflict"]
-    firing = statuses(Conflict(), objective(components, (1.0, 2.0, 1.0)))["component_conflict"]
+    silent = statuses(Balance(), objective(components, (1.0, 0.1, 1.0)))["component_conflict"]
+    firing = statuses(Balance(), objective(components, (1.0, 2.0, 1.0)))["component_conflict"]
     assert "firing" not in silent[1]
     assert "firing" in firing[1]
 
 
 def test_constant_series_are_no_conflict_whatever_rounding_makes_of_them() -> None:
     constant = np.full(500, 1 / 3)
-    found = statuses(Conflict(), objective(three(constant, 0.1 * constant, 1e-9 * constant), (1.0, 1.0, 1.0)))
+    found = statuses(Balance(), objective(three(constant, 0.1 * constant, 1e-9 * constant), (1.0, 1.0, 1.0)))
     assert {status for slot in found["component_conflict"] for status in slot} == {"idle"}
 
 
 def test_the_first_steps_are_unknown() -> None:
     block = case_a()
-    verdict = run(Conflict(), Conflict().init(1, 3, F64), [block]).verdicts["component_conflict"]
+    verdict = run(Balance(), Balance().init(1, 3, F64), [block]).verdicts["component_conflict"]
     assert (verdict[..., :23] == UNKNOWN).all()
     assert (verdict[0, 1, 23:] != UNKNOWN).all()
 
@@ -116,7 +86,7 @@ def test_it_is_unknown_while_the_component_is_not_reported() -> None:
     block = case_a()
     block.values["component"][0, 1, 100:110] = torch.nan
     block.reported["component"][0, 1, 100:110] = False
-    verdict = run(Conflict(), Conflict().init(1, 3, F64), [block]).verdicts["component_conflict"][0, 1]
+    verdict = run(Balance(), Balance().init(1, 3, F64), [block]).verdicts["component_conflict"][0, 1]
     assert (verdict[100:110] == UNKNOWN).all()
     assert (verdict[110:] != UNKNOWN).all()
 

@@ -1,0 +1,50 @@
+"""Where the components of an objective stand at every step. Letters: R rows (objectives), K components, T steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from detectors.cell import BAD, GOOD, UNKNOWN
+from detectors.trend import Movement
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the kinds of `detectors.components.balance.Balance` are judged by."""
+
+    total: Movement
+    """(R, T)"""
+    component: Movement
+    """(R, K, T), of unweighted values."""
+    total_significance: Tensor
+    """(R, T) movement of the total in standard deviations of what noise makes of it."""
+    component_significance: Tensor
+    """(R, K, T)"""
+    weight: Tensor
+    """(R, K, T)"""
+    contribution: Tensor
+    """(R, K, T)"""
+    share: Tensor
+    """(R, K, T), NaN where it is not known."""
+    seen: Tensor
+    """(R, K, T) bool: reported at this step, with a finite share, and warm."""
+    total_known: Tensor
+    """(R, T) bool: warm and finite."""
+    components: Tensor
+    """(R) how many components the objective has."""
+    sigmas: float
+    """How significant a movement must be to count."""
+
+
+def verdict(known: Tensor, bad: Tensor) -> Tensor:
+    """int8: BAD or GOOD where it is known which."""
+    return torch.where(known, torch.where(bad, BAD, GOOD), UNKNOWN).to(torch.int8)
+
+
+def per_row(thresholds: Mapping[str, Tensor], name: str) -> Tensor:
+    """A threshold (R) as (R, 1, 1)."""
+    return thresholds[name][:, None, None]
