@@ -6,17 +6,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2s
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
-from detectors.evaluation.directions import direction_of
+from detectors.evaluation.directions import Direction, direction_of
 from losswatch.fields import MAX_NAME, MAX_SERIES
-from service.replay.notes import Unreadable
 from service.replay.rules import GENERAL, PHASES, TOTALS, Role, Rule
 
-Direction = Literal["higher", "lower"]
 _WORD: Final = "|".join(PHASES)
-_AFTER: Final = "|".join(PHASES.keys() - {"dev"})  # std_dev
+_AFTER: Final = "|".join(word for word in PHASES if word != "dev")  # std_dev
 _BETWEEN: Final = "|".join(word for word, phase in PHASES.items() if phase != "train")
 _PLACES: Final = (
     re.compile(rf"(?P<word>{_WORD})[/_.\-: ]+(?P<b>.+)", re.IGNORECASE),
@@ -42,7 +39,7 @@ class Options:
     components: Mapping[str, str] = field(default_factory=dict)
     """Column by the name of the component. Where any is given, no other column is a component."""
     metrics: Mapping[str, tuple[str, Direction | None]] = field(default_factory=dict)
-    """Column and the better direction, by the name of the metric."""
+    """Column and the better direction (None: the one its name tells), by the name of the metric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +128,7 @@ class Namer:
         for column, place in self.places.items():
             if place.role == "metric":
                 said = self._said.get(column)
-                direction = said[2] if said is not None else direction_of(place.name)
+                direction = (said[2] if said is not None else None) or direction_of(place.name)
                 if direction is not None:
                     out[place.name] = direction
         return out
@@ -213,62 +210,6 @@ class Namer:
 def hash_of(text: str) -> str:
     """Eight characters that stand for a text."""
     return blake2s(text.encode(errors="surrogatepass"), digest_size=4).hexdigest()
-
-
-def load_mapping(path: Path) -> Options:
-    """Options from a YAML file (or a JSON one, which is YAML too). Raises Unreadable.
-
-    Keys are ``format``, ``step``, ``total``, ``components`` (name: column) and ``metrics`` (name: column, or name:
-    {column: ..., better: higher}).
-    """
-    import yaml
-
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise Unreadable(path, line, f"it is no YAML: {error.problem}") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise Unreadable(path, None, f"it cannot be read: {error}") from None
-    return options_of(given, path)
-
-
-def options_of(given: Any, path: Path) -> Options:
-    """Options from what a mapping file holds. Raises Unreadable."""
-    if not isinstance(given, dict):
-        raise Unreadable(path, None, "a mapping file holds keys as step, total, components and metrics")
-    if unknown := sorted(map(str, given.keys() - {"format", "step", "total", "components", "metrics"})):
-        known = "format, step, total, components and metrics"
-        raise Unreadable(path, None, f"unknown key {unknown[0]!r}; a mapping file has {known}")
-    for key in ("format", "step", "total"):
-        if not isinstance(given.get(key), str | None):
-            raise Unreadable(path, None, f"{key} must be a text")
-    components, metrics = given.get("components") or {}, given.get("metrics") or {}
-    for key, found in (("components", components), ("metrics", metrics)):
-        if not isinstance(found, dict):
-            raise Unreadable(path, None, f"{key} must be a mapping from names to columns")
-    return Options(
-        format=given.get("format"),
-        step=given.get("step"),
-        total=given.get("total"),
-        components={str(name): _column(path, name, column) for name, column in components.items()},
-        metrics={str(name): _metric(path, name, metric) for name, metric in metrics.items()},
-    )
-
-
-def _column(path: Path, name: Any, column: Any) -> str:
-    if not isinstance(column, str):
-        raise Unreadable(path, None, f"the column of {name!r} must be a text")
-    return column
-
-
-def _metric(path: Path, name: Any, metric: Any) -> tuple[str, Direction | None]:
-    if not isinstance(metric, dict):
-        return _column(path, name, metric), direction_of(str(name))
-    better = metric.get("better")
-    if better not in ("higher", "lower", None):
-        raise Unreadable(path, None, f"better of {name!r} must be higher or lower")
-    return _column(path, name, metric.get("column")), better
 
 
 def _said(options: Options) -> dict[str, tuple[Role, str, Direction | None]]:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
+from detectors.evaluation.directions import Direction
 from losswatch.fields import MAX_NAME
 from losswatch.schema import Record
 from service.replay.assembly import Assembly, Origin
 from service.replay.columns import Columns
 from service.replay.head import Head
-from service.replay.mapping import Direction, Namer, Options, Place, hash_of
+from service.replay.mapping import Namer, Options, Place, hash_of
 from service.replay.notes import Notes, Unreadable
 from service.replay.readers import FORMATS, wire
 from service.replay.readers.format import Format
