@@ -13,7 +13,7 @@ from torch import Tensor
 from consumers.columns import objective_block, pair_block, prediction_block, series_block, series_of
 from consumers.findings import make_finding
 from consumers.pairs import TRAIN
-from consumers.pieces import ObjectivePiece, PairPiece, Piece, PredictionPiece, Round, SeriesPiece, pack
+from consumers.pieces import STEPS, ObjectivePiece, PairPiece, Piece, PredictionPiece, Round, SeriesPiece, pack
 from consumers.pools import Judged, Pool, Transition
 from consumers.reduce import reduce_predictions
 from consumers.rows import Rows
@@ -46,9 +46,15 @@ class Gathering:
     """Pieces of a batch. `use` lets them go through the detectors and returns what was found."""
 
     def __init__(
-        self, rows: Rows, runs: Mapping[str, Run], defaults: Mapping[str, float], telemetry: Telemetry
+        self,
+        rows: Rows,
+        runs: Mapping[str, Run],
+        defaults: Mapping[str, float],
+        telemetry: Telemetry,
+        block_steps: int = STEPS,
     ) -> None:
         self._rows, self._runs, self._defaults, self._telemetry = rows, runs, defaults, telemetry
+        self._pack = partial(pack, most=block_steps)
         self._findings: list[Finding] = []
         self._clear()
 
@@ -92,16 +98,16 @@ class Gathering:
         self._clear()
         for slots, pieces in objectives.items():
             pool = self._rows.pool("objective", slots)
-            for work in pack(pieces):
+            for work in self._pack(pieces):
                 self._guard(partial(self._use_objectives, pool, work, formulas))
         if predictions:
             self._guard(partial(self._use_predictions, predictions, series))
-        for loose in pack(series):
+        for loose in self._pack(series):
             self._guard(partial(self._use_series, loose))
         if judged := self._compared(formulas):
             pairs["formulas"] = judged
         for stream, found in pairs.items():
-            for couple in pack(found):
+            for couple in self._pack(found):
                 self._guard(partial(self._use_pairs, stream, couple))
 
     def _guard(self, step: Callable[[], None]) -> None:
@@ -139,7 +145,7 @@ class Gathering:
         pool = self._rows.pool("predictions")
         pieces, samples = reduce_predictions(items, self._rows.like)
         self._telemetry.count("samples", by=samples)
-        for work in pack(pieces):
+        for work in self._pack(pieces):
             judged = pool.update(work.rows, prediction_block(work, self._rows.like))
             for change in judged.transitions:
                 piece = work.piece_at(change.at, change.offset)

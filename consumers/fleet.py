@@ -16,7 +16,7 @@ import torch
 
 from consumers.decode import DeadLetter, Decoded
 from consumers.detect import Gathering
-from consumers.pieces import ObjectivePiece, PairPiece, SeriesPiece
+from consumers.pieces import STEPS, ObjectivePiece, PairPiece, SeriesPiece
 from consumers.rows import Limits, Rows
 from consumers.runs import Run, SeriesKey
 from consumers.sessions import MAX_REASONS
@@ -36,7 +36,11 @@ ENVELOPE: Final = {"seq", "time", "session", "dropped"}
 
 
 class Fleet:
-    """See the module's docstring. Used on one thread."""
+    """See the module's docstring. Used on one thread.
+
+    ``block_steps`` is how many steps of a row may go through the detectors together: more make few runs faster and
+    many runs slower.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Fleet:
         limits: Limits | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float64,
+        block_steps: int = STEPS,
     ) -> None:
         self.telemetry = telemetry
         self.defaults = {t.name: t.default for cell in cells for t in cell.thresholds} | dict(thresholds or {})
@@ -56,7 +61,7 @@ class Fleet:
         self.runs: dict[str, Run] = {}
         self.dirty: set[str] = set()
         """Runs that changed since their last snapshot."""
-        self._gathering = Gathering(self.rows, self.runs, self.defaults, telemetry)
+        self._gathering = Gathering(self.rows, self.runs, self.defaults, telemetry, block_steps)
         self._dead: list[DeadLetter] = []
 
     def take(self, batch: Sequence[Decoded]) -> tuple[list[Finding], list[DeadLetter]]:

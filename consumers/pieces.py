@@ -1,7 +1,7 @@
 """Pieces of single runs, and how those of many are packed into rounds.
 
-Pieces of a row are packed one behind the other into rounds of at most `STEPS` steps; a round holds each
-row at most once and goes through the detectors as one block. Letters: R rows, K slots, T steps.
+Pieces of a row are packed one behind the other into rounds of `STEPS` steps, or what the fleet allows; a round
+holds each row at most once and goes through the detectors as one block. Letters: R rows, K slots, T steps.
 """
 
 from __future__ import annotations
@@ -121,15 +121,16 @@ class Round(Generic[Piece]):
         return max((p for p in self.placed if p[0] == row and p[1] <= offset), key=lambda p: p[1])[2]
 
 
-def pack(pieces: Sequence[Piece]) -> Iterator[Round[Piece]]:
-    """Pack pieces (each of at most `STEPS` steps) into rounds, keeping the order within each row."""
+def pack(pieces: Sequence[Piece], most: int = STEPS) -> Iterator[Round[Piece]]:
+    """Pack pieces (each of at most `STEPS` steps) into rounds of at most ``most`` steps, keeping the order within
+    each row."""
     rounds: list[Round[Piece]] = []
     at: dict[int, tuple[int, int]] = {}
     """By row: its newest round and its place there."""
     for piece in pieces:
         number, place = at.get(piece.row, (-1, 0))
         length = len(piece.step)
-        if number >= 0 and rounds[number].fill[place] + length <= STEPS:
+        if number >= 0 and rounds[number].fill[place] + length <= most:
             target = rounds[number]
         else:
             number += 1

@@ -15,11 +15,13 @@ from tests.consumers.builders import (
     Readings,
     a_fleet,
     a_story,
+    assert_same_readings,
     decoded,
     make_end,
     make_predictions,
     make_start,
     make_steps,
+    told,
 )
 
 
@@ -42,6 +44,15 @@ def test_runs_beyond_the_cap_are_refused_and_counted() -> None:
     take(fleet, *(make_steps(name, 0, 4, seq=0) for name in "abca"))
     assert sorted(fleet.runs) == ["a", "b"]
     assert fleet.telemetry.total("refused", ["runs"]) == 1
+
+
+@pytest.mark.parametrize("block_steps", [1, 256])
+def test_longer_or_shorter_blocks_change_nothing(block_steps: int) -> None:
+    items = decoded([*a_story("a", blocks=30), *a_story("b", blocks=11, collapse=False)])
+    usual, other = a_fleet(), a_fleet(block_steps=block_steps)
+    expected, found = usual.take(items)[0], other.take(items)[0]
+    assert list(map(told, found)) == list(map(told, expected))
+    assert_same_readings({run: readings(other, run) for run in "ab"}, {run: readings(usual, run) for run in "ab"})
 
 
 def test_a_dropped_run_makes_room_for_another() -> None:
