@@ -110,6 +110,8 @@ class Namer:
         candidates = [(name, found) for name in self._known if (found := self._total(name)) is not None]
         for name, (_, phase) in sorted(candidates, key=lambda item: item[1][0]):
             self._totals.setdefault(phase, name)
+        if not self._totals and not options.components:
+            self._totals = self._only_loss()
         for name in self._known:
             self.place(name)
 
@@ -134,6 +136,11 @@ class Namer:
         return out
 
     @property
+    def telling(self) -> bool:
+        """Whether a name tells that there is something to watch: a loss, or a metric with a better direction."""
+        return bool(self.directions()) or any(place.role in ("total", "component") for place in self.places.values())
+
+    @property
     def summed(self) -> list[str]:
         """The phases that have components."""
         return sorted({place.phase for place in self.places.values() if place.role == "component"})
@@ -153,17 +160,32 @@ class Namer:
             if self._totals.setdefault(phase, column) == column:
                 return Place("total", phase, "total", f'"{TOTALS[found[0]]}" is a name of the total')
             return Place("metric", phase, rest, f'another total beside "{self._totals[phase]}"')
+        if self._totals.get(phase) == column:
+            return Place("total", phase, "total", "the only loss in the log")
         place = self._first(GENERAL, rest) or Place("metric", phase, rest, "any other number")
         if place.role == "component" and self._any_component:
             return Place("metric", phase, rest, "you said which columns are components")
         return Place(place.role, phase, place.name, place.why)
+
+    def _only_loss(self) -> dict[str, str]:
+        """The column of the one loss that the log has, by phase; empty where it has none or several."""
+        columns: dict[str, str] = {}
+        names = set()
+        for column in self._known:
+            phase, rest = self._split(column)
+            if column not in self.places and column not in self._said and self._first(self._rules, column) is None:
+                place = self._first(GENERAL, self._base(column, rest))
+                if place is not None and place.role == "component":
+                    names.add(place.name)
+                    columns.setdefault(phase or "train", column)
+        return columns if len(names) == 1 else {}
 
     def _total(self, column: str) -> tuple[int, str] | None:
         """The rank of the column among totals, and its phase; None where it is none."""
         if column in self.places or column in self._said or self._first(self._rules, column) is not None:
             return None
         phase, rest = self._split(column)
-        plain = re.sub(r"[^a-z0-9]+", "_", self._base(column, rest).lower()).strip("_")
+        plain = re.sub(r"[^a-z0-9]+", "_", self._base(column, rest).lower()).strip("_").removeprefix("metrics_")
         return (TOTALS.index(plain), phase or "train") if plain in TOTALS else None
 
     def _base(self, column: str, rest: str) -> str:

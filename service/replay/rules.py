@@ -25,6 +25,9 @@ TOTALS: Final = (
     "average_loss",
     "loss_avg",
     "epoch_loss",
+    "batch_loss",
+    "running_loss",
+    "loss_value",
 )
 """Names of a total, best first; other than a letter or a digit counts as an underscore."""
 STEPS: Final = (

@@ -115,6 +115,9 @@ class TableLog:
         namer, _ = self._part(first)
         if not namer.phases:
             raise Unreadable(path, 1, f"it has no column of numbers to watch among {_some(first)}")
+        if form.anything and not first.part and not namer.telling and options == Options():
+            reason = "no name in it is that of a loss or a metric; if it is a log, say what is what, as with --total"
+            raise Unreadable(path, 1, f"{reason}: it has {_some(first)}")
 
     @property
     def warnings(self) -> Mapping[str, int]:

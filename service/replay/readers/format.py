@@ -26,5 +26,7 @@ class Format:
     read: Callable[[Path, Head, Notes], Iterator[Columns]]
     """Its rows in the order of the file, memory bounded. Raises Unreadable."""
     scheme: Scheme = field(default_factory=Scheme)
+    anything: bool = False
+    """Whether any file of numbers may be one, so that a name has to tell that it is a log."""
     stepper: Callable[[Columns], Stepper] | None = None
     """How its rows get their steps, given the first of them; None: from the step column that the rules find."""

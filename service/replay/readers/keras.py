@@ -85,4 +85,4 @@ def _is_history(head: Head) -> bool:
 
 
 CSV: Final = Format("keras", "Keras CSVLogger", detect=_is_table, read=read, scheme=SCHEME)
-HISTORY: Final = Format("history", "history as JSON", detect=_is_history, read=history, scheme=SCHEME)
+HISTORY: Final = Format("history", "history as JSON", detect=_is_history, read=history, scheme=SCHEME, anything=True)

@@ -60,7 +60,7 @@ def words(place: Place) -> str:
     ],
 )
 def test_a_name_by_itself(column: str, expected: str) -> None:
-    assert placed(column) == {column: expected}
+    assert placed(column, "other_loss", "third_loss")[column] == expected
 
 
 def test_the_best_name_of_a_total_wins_wherever_it_stands() -> None:
@@ -75,6 +75,11 @@ def test_the_best_name_of_a_total_wins_wherever_it_stands() -> None:
 def test_each_phase_has_a_total_of_its_own() -> None:
     found = placed("loss", "val_loss", "test_loss")
     assert list(found.values()) == ["train total total", "val total total", "test total total"]
+
+
+def test_the_only_loss_of_a_log_is_its_total() -> None:
+    assert placed("nll_loss", "val_nll_loss", "acc")["val_nll_loss"] == "val total total"
+    assert placed("g_loss", "d_loss")["g_loss"] == "train component g_loss"
 
 
 def test_of_step_and_epoch_the_step_is_watched() -> None:

@@ -63,6 +63,7 @@ def check(records: Iterable[Record], *, strictly: bool) -> None:
         (b'{"loss": [0.5, 0.4', 1, "it is no JSON"),
         (b'{"name": "x", "note": "y"}\n{"name": "z"}\n', 1, "no column of numbers"),
         (b"step,time\n0,1\n1,2\n", 1, "no column of numbers"),
+        (b"name,height,width\nx,1,2\ny,2,3\n", 1, "no name in it is that of a loss or a metric"),
         (b"step,loss\n0,\n1,\n", None, "no row of it has both a step and a number"),
         (b'{"v":1,"type":"steps","run":"a","time":0.0,"step":[]}\n', 1, "0"),
     ],
