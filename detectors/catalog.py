@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from detectors.aggregation.audit import Audit
+from detectors.aggregation.mismatch import Mismatch
 from detectors.cell import Cell, Kind, Threshold
 from detectors.components.balance import Balance
 from detectors.components.pinned import Pinned
@@ -16,6 +18,8 @@ CELLS: Final[tuple[Cell, ...]] = (
     Trace(),
     Balance(),
     Pinned(),
+    Audit(),
+    Mismatch(),
     Diversity(),
     Trace(stream="predictions", source="class_entropy", name="class_entropy_trace"),
 )

@@ -1,0 +1,181 @@
+"""What every formula without unknown parameters makes of the components of a step, and what rounding may make of that.
+
+Letters: R rows, K components, B formulas (the order of `BASES`), C steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from detectors.cell import FORMS, VARIANTS
+
+BASES: Final = ("sum", "mean", "weighted", "half", "full", "half_log", "declared", "ratio", "ratio_reversed", "trained")
+SUM, MEAN, HALF, DECLARED, RATIO, TRAINED = (
+    BASES.index(name) for name in ("sum", "mean", "half", "declared", "ratio", "trained")
+)
+CODES: Final = (1, 2, 4, 8, 16, 32, 0, 512, 512, 0)
+"""Of each in `FORMULAS`; what is declared, of this phase or of the training phase, has the code of its form."""
+LOSS_FACTOR: Final = (0.5, 1.0, 1.0)
+"""What e^-s L is multiplied by, by variant of uncertainty weighting (Kendall, Gal and Cipolla, CVPR 2018)."""
+LOG_FACTOR: Final = (0.5, 1.0, 0.5)
+"""What s is multiplied by."""
+ARITHMETIC: Final = 1e-6
+"""Of the size of the terms: what summing in single precision may be off by."""
+ROUNDED_WEIGHTS: Final = 2e-4
+"""The same where weights or log variances come in, which are often logged to four digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The numbers of each step, 0 where a component was not reported."""
+
+    component: Tensor
+    """(R, K, C)"""
+    weight: Tensor
+    log_var: Tensor
+    quantum: Tensor
+    """(R, K, C): how precisely the component was reported."""
+    reported: Tensor
+    """(R, K, C) bool."""
+    total_quantum: Tensor
+    """(R, C)"""
+
+    def precisions(self) -> Tensor:
+        """e^-s, (R, K, C), 0 where not reported."""
+        return (-self.log_var).exp() * self.reported
+
+    def count(self) -> Tensor:
+        """How many components were reported, (R, C)."""
+        return self.reported.sum(1, dtype=self.component.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """(R, C) or, several formulas, (R, B, C). NaN or infinite where a formula cannot be told."""
+
+    value: Tensor
+    size: Tensor
+    """Sum of the absolute terms."""
+    slack: Tensor
+    """How far the reported total may be off without contradicting the formula."""
+
+
+def stacked(several: list[Predicted]) -> Predicted:
+    """One behind the other."""
+    return Predicted(*(torch.stack([getattr(one, name) for one in several], 1) for name in ("value", "size", "slack")))
+
+
+def bases(parts: Parts, facts: Mapping[str, Tensor]) -> Predicted:
+    """Every formula of `BASES`."""
+    plain = _linear(parts, None, ARITHMETIC)
+    count = parts.count()
+    share = 1 / count.clamp(min=1)
+    mean = Predicted(plain.value * share, plain.size * share, _rounded(parts, plain, share))
+    precision = parts.precisions()
+    tasks = _linear(parts, precision, ROUNDED_WEIGHTS)
+    logs, size = parts.log_var.sum(1), parts.log_var.abs().sum(1)
+    variants = [
+        Predicted(
+            loss * tasks.value + log * logs,
+            loss * tasks.size + log * size,
+            parts.total_quantum + loss * (tasks.slack - parts.total_quantum) + log * size * ROUNDED_WEIGHTS,
+        )
+        for loss, log in zip(LOSS_FACTOR, LOG_FACTOR, strict=True)
+    ]
+    weighted = with_weights(parts)
+    same = ((weighted.value - plain.value).abs() <= weighted.size * ARITHMETIC) | (
+        (weighted.value - mean.value).abs() <= weighted.size * ARITHMETIC
+    )
+    weighted = Predicted(weighted.value.masked_fill(same, torch.nan), weighted.size, weighted.slack)
+    first, second, pair = parts.component[:, 0], parts.component[:, min(1, parts.component.shape[1] - 1)], count == 2
+    ratios = [
+        _of_value(parts, (x * (1 + y)).masked_fill(~pair, torch.nan), plain)
+        for x, y in ((first, second), (second, first))
+    ]
+    own, trained = declared(parts, facts, ""), declared(parts, facts, "train_")
+    return stacked([plain, mean, weighted, *variants, own, *ratios, trained])
+
+
+def with_weights(parts: Parts) -> Predicted:
+    """The components with their weights of the step: reported, else declared, else 1."""
+    return _linear(parts, parts.weight, ROUNDED_WEIGHTS)
+
+
+def declared(parts: Parts, facts: Mapping[str, Tensor], prefix: str) -> Predicted:
+    """What the declaration makes of the components; NaN where there is none. ``prefix``: "" or ``train_``."""
+    form, scale = facts[f"{prefix}form"][:, None], facts[f"{prefix}scale"][:, None]
+    weights = _weights(parts, facts, prefix)
+    count = parts.count()
+    kendall = form == FORMS.index("kendall")
+    weights = torch.where((form == FORMS.index("mean"))[..., None], 1 / count.clamp(min=1)[:, None], weights)
+    variant = facts[f"{prefix}variant"].long().clamp(0, len(VARIANTS) - 1)
+    loss, log = (parts.component.new_tensor(factors)[variant][:, None] for factors in (LOSS_FACTOR, LOG_FACTOR))
+    weights = torch.where(kendall[..., None], loss[..., None] * parts.precisions(), weights)
+    regularizer = facts[f"{prefix}regularizer"][:, None]
+    logs = log * parts.log_var.sum(1) + regularizer * parts.log_var.square().sum(1)
+    sizes = log * parts.log_var.abs().sum(1) + (regularizer * parts.log_var.square().sum(1)).abs()
+    exact = torch.where((form == FORMS.index("sum")) | (form == FORMS.index("mean")), ARITHMETIC, ROUNDED_WEIGHTS)
+    linear = _linear(parts, weights, exact)
+    value = linear.value + torch.where(kendall, logs, 0.0)
+    size = linear.size + torch.where(kendall, sizes, 0.0)
+    base, factor = _slot(parts.component, facts[f"{prefix}base"]), _slot(parts.component, facts[f"{prefix}factor"])
+    ratio = form == FORMS.index("ratio")
+    value = torch.where(ratio, base * (1 + factor), value)
+    size = torch.where(ratio, base.abs() * (1 + factor.abs()), size)
+    plain = _rounded(parts, Predicted(value, size, size), 1.0) - parts.total_quantum
+    slack = torch.where(ratio, plain * (1 + factor.abs()) + base.abs() * plain, linear.slack - parts.total_quantum)
+    slack = scale.abs() * (slack + torch.where(kendall, sizes * ROUNDED_WEIGHTS, 0.0)) + parts.total_quantum
+    return Predicted((scale * value).masked_fill(form == 0, torch.nan), scale.abs() * size, slack)
+
+
+def declared_code(facts: Mapping[str, Tensor], prefix: str) -> Tensor:
+    """(R) int64: the code of the declared form in `FORMULAS`; 0 where none is declared."""
+    form, weights = facts[f"{prefix}form"], facts[f"{prefix}declared"]
+    taken = torch.arange(weights.shape[1], device=form.device) < facts["components"][:, None]
+    count = facts["components"].clamp(min=1)[:, None]
+    plain = ((weights == 1) | ~taken).all(1)
+    even = (((weights - 1 / count).abs() < ARITHMETIC) | ~taken).all(1)
+    variant = facts[f"{prefix}variant"].long().clamp(0, len(VARIANTS) - 1)
+    kendall = torch.where(facts[f"{prefix}regularizer"] == 0, 8, 64) * 2**variant
+    linear = torch.where(plain, 1, torch.where(even, 2, 4))
+    code = torch.zeros_like(variant)
+    by_form: dict[str, Tensor | int] = {"sum": 1, "mean": 2, "weighted_sum": linear, "kendall": kendall, "ratio": 512}
+    for name, of in by_form.items():
+        code = code + (form == FORMS.index(name)) * of
+    return code
+
+
+def _weights(parts: Parts, facts: Mapping[str, Tensor], prefix: str) -> Tensor:
+    """(R, K, C) without the scale: as reported with the step where it was, else as declared."""
+    own = facts["declared"].nan_to_num(1.0, torch.inf, -torch.inf)[..., None]
+    of = own if not prefix else facts[f"{prefix}declared"].nan_to_num(1.0, torch.inf, -torch.inf)[..., None]
+    told = parts.weight != facts["scale"][:, None, None] * own
+    return torch.where(told, parts.weight, of) * parts.reported
+
+
+def _linear(parts: Parts, weights: Tensor | None, arithmetic: float | Tensor) -> Predicted:
+    terms = parts.component if weights is None else parts.component * weights
+    noise = parts.quantum if weights is None else parts.quantum * weights.abs()
+    size = terms.abs().sum(1)
+    return Predicted(terms.sum(1), size, parts.total_quantum + noise.sum(1) + arithmetic * size)
+
+
+def _rounded(parts: Parts, plain: Predicted, share: Tensor | float) -> Tensor:
+    return parts.total_quantum + share * (parts.quantum.sum(1) + ARITHMETIC * plain.size)
+
+
+def _of_value(parts: Parts, value: Tensor, plain: Predicted) -> Predicted:
+    """Of a product of components: each rounded part times the size of the other, at most."""
+    return Predicted(value, value.abs(), parts.total_quantum + (plain.slack - parts.total_quantum) * (1 + plain.size))
+
+
+def _slot(component: Tensor, slot: Tensor) -> Tensor:
+    """(R, C) the component of one slot of each row; NaN where it has none."""
+    most = component.shape[1] - 1
+    index = slot.long().clamp(0, most)[:, None, None].expand(-1, 1, component.shape[-1])
+    return component.gather(1, index)[:, 0].masked_fill(((slot < 0) | (slot > most))[:, None], torch.nan)

@@ -1,0 +1,124 @@
+"""Every formula that may make a total, unknown parameters included, and the evidence for each.
+
+Letters: R rows, B formulas without unknown parameters (`candidates.BASES`), H hypotheses, S segments, C steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from detectors.aggregation.candidates import BASES, CODES, DECLARED, HALF, MEAN, RATIO, TRAINED, declared_code
+from detectors.aggregation.segments import LENGTH, LOOK, Segments, split
+from detectors.cell import State
+
+VARIANTS: Final = slice(HALF, HALF + 3)
+"""Uncertainty weighting without regularizer, of `BASES`."""
+FREE: Final = len(BASES[:RATIO])
+"""Formulas that may have a constant factor or a constant remainder: all but the ratios."""
+EXACT: Final = slice(0, len(BASES))
+SCALED: Final = slice(EXACT.stop, EXACT.stop + FREE)
+OFFSET: Final = slice(SCALED.stop, SCALED.stop + FREE)
+REGULARIZED: Final = slice(OFFSET.stop, OFFSET.stop + 3)
+SHIFTED: Final = slice(REGULARIZED.stop, REGULARIZED.stop + 2)
+"""The total of a step against the components of the step before, and the other way round."""
+FITTED: Final = slice(SHIFTED.stop, SHIFTED.stop + 2)
+COUNT: Final = FITTED.stop
+CODES_OF_ALL: Final = (
+    *CODES,
+    *(0 if base == MEAN else CODES[base] for base in range(FREE)),  # a factor of the mean is one of the sum
+    *CODES[:FREE],
+    *(64, 128, 256),
+    *(0, 0),
+    *(1024, 2048),
+)
+"""0: the code of what is declared, or of the sum; none of a factor of the mean."""
+
+MOST_EVIDENCE: Final = 16
+COST_OF_A_MISS: Final = 3
+NEEDED: Final = (*[4] * len(BASES), *[12] * (2 * FREE + 3), 8, 8, 12, 12)
+"""Evidence from which a hypothesis holds, until it has lost it all: a step that fits counts 1, one that does not -3."""
+
+KEEP: Final = 0.5
+"""What is left of the older moments after a segment."""
+
+
+def moments_of(total: Tensor, value: Tensor, squares: Tensor, size: Tensor, used: Tensor) -> Tensor:
+    """(R, M, S): the sums, by segment, that `parameters_of` needs; relative to the ``size`` (R, C) of the components.
+
+    ``total``, ``squares`` (sum of s^2) and ``used`` are (R, C), ``value`` (R, FREE, C) the formulas.
+    """
+    per = used / size
+    y, p, q = (total * per)[:, None], value * per[:, None], (squares * per)[:, None]
+    left, one = y - p, per[:, None]
+    r = left[:, VARIANTS]
+    terms = torch.cat([y * p, p * p, left * one, (one * one).expand_as(p), r * q, (q * q).expand_as(r)], 1)
+    terms = torch.where(terms.isfinite() & (used > 0)[:, None], terms, 0.0)
+    return split(terms, LENGTH).sum(-1)
+
+
+def parameters_of(moments: Tensor) -> Tensor:
+    """From discounted ``moments`` (..., M): factors, remainders and regularizers, (..., 2 FREE + 3)."""
+    product, square, left, one, regular, squares = torch.split(moments, [FREE, FREE, FREE, FREE, 3, 3], -1)
+    return torch.cat([_over(product, square), _over(left, one), _over(regular, squares)], -1)
+
+
+def _over(numerator: Tensor, denominator: Tensor) -> Tensor:
+    return torch.where(denominator > 0, numerator / denominator, torch.nan)
+
+
+MOMENTS: Final = 4 * FREE + 6
+
+
+def fresh_evidence(rows: int, like: Tensor) -> State:
+    """No evidence for anything."""
+    names = ("evidence", "open_hits", "open_misses")
+    state = {name: torch.zeros(rows, COUNT, dtype=torch.int8, device=like.device) for name in names}
+    return state | {"holds": torch.zeros(rows, COUNT, dtype=torch.bool, device=like.device)}
+
+
+def weigh(state: State, hit: Tensor, miss: Tensor, segments: Segments) -> tuple[State, Tensor, Tensor]:
+    """Weigh the evidence after every `LOOK` steps of a row.
+
+    ``hit`` and ``miss`` (R, H, C) bool. Returns the state, and which hypotheses hold and which are beyond doubt
+    (R, H, C / LOOK) from what was seen before each stretch. The first steps that a stretch has in this block add to
+    those of the block before.
+    """
+    hits, misses = (split(x.to(torch.int8), LOOK).sum(-1, dtype=torch.int8) for x in (hit, miss))
+    starts = segments.starts(LOOK)
+    needed = torch.tensor(NEEDED, dtype=torch.int8, device=hit.device)
+    evidence, holds, good, bad = (state[name] for name in ("evidence", "holds", "open_hits", "open_misses"))
+    held, sure = [], []
+    for at in range(hits.shape[-1]):
+        begins = starts[:, at, None]
+        closed = (evidence + good - COST_OF_A_MISS * bad).clamp(0, MOST_EVIDENCE)
+        evidence = torch.where(begins, closed, evidence)
+        holds = torch.where(begins, (closed >= needed) | (holds & (closed > 0)), holds)
+        keep = (~begins).to(torch.int8)
+        good, bad = good * keep + hits[..., at], bad * keep + misses[..., at]
+        held.append(holds)
+        sure.append(evidence >= MOST_EVIDENCE)
+    after = {"evidence": evidence, "holds": holds, "open_hits": good, "open_misses": bad}
+    return after, torch.stack(held, -1), torch.stack(sure, -1)
+
+
+def codes_of(facts: Mapping[str, Tensor]) -> Tensor:
+    """(R, H) int64: each hypothesis' code in `formulas.FORMULAS`."""
+    code = declared_code(facts, "")
+    codes = torch.tensor(CODES_OF_ALL, device=code.device).repeat(code.shape[0], 1)
+    for family in (EXACT, SCALED, OFFSET):
+        codes[:, family.start + DECLARED] = code
+    codes[:, SHIFTED] = torch.where(code > 0, code, 1)[:, None]
+    codes[:, TRAINED] = declared_code(facts, "train_")
+    return codes
+
+
+def joined(holds: Tensor, codes: Tensor) -> Tensor:
+    """(R, ., N) bool and (R, .) codes to (R, N): the codes of those that hold, each once."""
+    found = torch.zeros(holds.shape[0], holds.shape[-1], dtype=torch.int64, device=holds.device)
+    for at in range(holds.shape[1]):
+        found = found | torch.where(holds[:, at], codes[:, at, None], 0)
+    return found

@@ -1,0 +1,89 @@
+"""What a block reports about totals, in the segments' columns. Letters: R rows, K components, S segments, C columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from detectors.aggregation.candidates import Parts
+from detectors.aggregation.precision import FORGET, digits, quantum
+from detectors.aggregation.segments import LENGTH, Segments
+from detectors.cell import MEASURED, Block, State
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """All (R, C)."""
+
+    total: Tensor
+    """Times what the job had divided it by; NaN where none was reported."""
+    quantum: Tensor
+    """How precisely it was reported."""
+    measured: Tensor
+    """int64: the place in `detectors.cell.MEASURED`."""
+    judged: Tensor
+    """bool: a finite total and a component were reported."""
+    whole: Tensor
+    """bool: all components were reported."""
+    logs: Tensor
+    """bool: a log variance is known."""
+
+
+def fresh_digits(rows: int, slots: int, like: Tensor) -> State:
+    """No digits seen, of the total and the components: in closed segments, and in the open one."""
+    return {name: like.new_zeros(rows, 1 + slots, 3) for name in ("digits", "digits_open")}
+
+
+def read(state: State, block: Block, segments: Segments) -> tuple[State, Told, Parts]:
+    """The new digits, and the block in columns. Digits that a segment showed count from the next one on, for the steps'
+    own sake each step's own count at once: so the cuts do not matter."""
+    values, reported = block.values, {name: segments.take(x) for name, x in block.reported.items()}
+    given = reported["component"] & segments.valid[:, None]
+    total, component = segments.take(values["total"]), segments.take(values["component"])
+    weight, log_var = segments.take(values["weight"]), segments.take(values["log_var"])
+    divided = segments.take(values["divided_by"])
+    series = torch.cat([total[:, None], component], 1)  # (R, 1 + K, C)
+    told = torch.cat([(reported["total"] & segments.valid)[:, None], given], 1)
+    series = series.masked_fill(~told, torch.nan)
+    state, seen = _seen(state, digits(series), segments)
+    steps = quantum(series, seen)  # (R, 1 + K, C)
+    own = steps[:, :1]
+    zeros = torch.where(series[:, 1:] == 0, own, steps[:, 1:])  # 0.0000 was rounded as finely as the total
+    parts = Parts(
+        component=component.masked_fill(~given, 0.0),
+        weight=weight.masked_fill(~given, 0.0),
+        log_var=log_var.masked_fill(~given, 0.0),
+        quantum=zeros.masked_fill(~given, 0.0),
+        reported=given,
+        total_quantum=own[:, 0] * divided.abs(),
+    )
+    total = series[:, 0] * divided
+    return (
+        state,
+        Told(
+            total=total,
+            quantum=parts.total_quantum,
+            measured=segments.take(values["measured"]).nan_to_num(0.0).clamp(0, len(MEASURED) - 1).long(),
+            judged=total.isfinite() & given.any(1),
+            whole=(parts.count() >= block.facts["components"][:, None]) & given.any(1),
+            logs=(log_var.isfinite() & given).any(1),
+        ),
+        parts,
+    )
+
+
+def _seen(state: State, own: Tensor, segments: Segments) -> tuple[State, Tensor]:
+    """The digits that count at each step, (R, 1 + K, C, 3)."""
+    most = own.reshape(*own.shape[:2], -1, LENGTH, 3).amax(3)  # (R, 1 + K, S, 3)
+    starts = segments.starts(LENGTH)
+    closed, running = state["digits"], state["digits_open"]
+    before = []
+    for at in range(most.shape[2]):
+        begins = starts[:, at, None, None]
+        closed = torch.where(begins, torch.maximum(closed - FORGET, running), closed)
+        running = torch.maximum(torch.where(begins, 0.0, running), most[:, :, at])
+        before.append(closed)
+    known = torch.stack(before, 2).repeat_interleave(LENGTH, dim=2)
+    return {"digits": closed, "digits_open": running}, torch.maximum(own, known)
