@@ -109,6 +109,7 @@ class Audit:
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """See `detectors.cell.Cell.update`."""
         facts, count = block.facts, block.mask.sum(-1)
+        state = _renewed(state, state["expected_components"] == facts["components"])
         segments = Segments.of(state["count"], block.mask)
         digits, told, parts = read(state, block, segments)
         bases = candidates.bases(parts, facts)
@@ -117,7 +118,7 @@ class Audit:
         hit, miss = identify.tried(told, parts, bases, fitted, main, state["before"], facts, segments)
         evidence, holds, sure = hypotheses.weigh(state, hit, miss, segments)
         found = identify.identified(told, bases, fitted, facts, holds, hit, segments)
-        judge = _judge(state, facts, holds & sure, segments)
+        judge = _judge(state, holds & sure, segments)
         expected, form = _expected(judge, bases, facts)
         ratio, verdict = _verdict(
             told, expected, hit[:, EXACT].any(1) & (facts["form"] == 0)[:, None], segments, thresholds
@@ -145,6 +146,13 @@ class Audit:
         )
 
 
+def _renewed(state: State, same: Tensor) -> State:
+    """Without the evidence of rows that got more components: what is newly logged need not be part of the total."""
+    none = torch.where(same, state["expected"], NONE)
+    evidence = {name: state[name] * same[:, None] for name in hypotheses.EVIDENCE}
+    return state | {"expected": none} | evidence
+
+
 def _main(bases: Predicted, facts: Mapping[str, Tensor]) -> Predicted:
     """The declared formula, or the sum: (R, C)."""
     told = (facts["form"] > 0)[:, None]
@@ -154,19 +162,14 @@ def _main(bases: Predicted, facts: Mapping[str, Tensor]) -> Predicted:
     return Predicted(value, size, slack)
 
 
-def _judge(state: State, facts: Mapping[str, Tensor], sure: Tensor, segments: Segments) -> Tensor:
-    """(R, N) int64: which of `candidates.BASES` is beyond doubt or was the last to be; `NONE` until then.
-
-    It is forgotten when components are added: what is newly logged need not be part of the total.
-    """
+def _judge(state: State, sure: Tensor, segments: Segments) -> Tensor:
+    """(R, N) int64: which of `candidates.BASES` is beyond doubt or was the last to be; `NONE` until then."""
     known = sure[:, EXACT].clone()
     known[:, DECLARED] = False
     places = torch.arange(known.shape[1], device=known.device)[:, None]
     first = torch.where(known, places, known.shape[1]).amin(1)
-    same = state["expected_components"] == facts["components"]
-    before = torch.where(same, state["expected"], NONE)
     valid = (first < known.shape[1]) & segments.starts(LOOK)
-    return held(first, valid, before)
+    return held(first, valid, state["expected"])
 
 
 def _expected(judge: Tensor, bases: Predicted, facts: Mapping[str, Tensor]) -> tuple[Predicted, Tensor]:
@@ -186,7 +189,7 @@ def _verdict(
     size = torch.where(expected.size > 0, expected.size, told.total.abs())
     beyond = residual.abs() - expected.slack
     ratio = torch.where(beyond > 0, residual / size, 0.0)
-    allowed = told.total.new_tensor([ALLOWED[name] for name in MEASURED])[told.measured]
+    allowed = told.total.new_tensor([ALLOWED.get(name, 0.0) for name in MEASURED])[told.measured]
     wrong = (beyond > (thresholds[RESIDUAL.name][:, None] + allowed) * size) & ~explained
     known = told.judged & residual.isfinite() & expected.slack.isfinite() & (told.whole | ~wrong)
     judged = known & (segments.number >= WARM_UP)

@@ -73,10 +73,13 @@ def _over(numerator: Tensor, denominator: Tensor) -> Tensor:
 MOMENTS: Final = 4 * FREE + 6
 
 
+EVIDENCE: Final = ("evidence", "open_hits", "open_misses", "holds")
+"""Of the state: what was found for and against each hypothesis."""
+
+
 def fresh_evidence(rows: int, like: Tensor) -> State:
     """No evidence for anything."""
-    names = ("evidence", "open_hits", "open_misses")
-    state = {name: torch.zeros(rows, COUNT, dtype=torch.int8, device=like.device) for name in names}
+    state = {name: torch.zeros(rows, COUNT, dtype=torch.int8, device=like.device) for name in EVIDENCE[:3]}
     return state | {"holds": torch.zeros(rows, COUNT, dtype=torch.bool, device=like.device)}
 
 
@@ -90,7 +93,7 @@ def weigh(state: State, hit: Tensor, miss: Tensor, segments: Segments) -> tuple[
     hits, misses = (split(x.to(torch.int8), LOOK).sum(-1, dtype=torch.int8) for x in (hit, miss))
     starts = segments.starts(LOOK)
     needed = torch.tensor(NEEDED, dtype=torch.int8, device=hit.device)
-    evidence, holds, good, bad = (state[name] for name in ("evidence", "holds", "open_hits", "open_misses"))
+    evidence, good, bad, holds = (state[name] for name in EVIDENCE)
     held, sure = [], []
     for at in range(hits.shape[-1]):
         begins = starts[:, at, None]

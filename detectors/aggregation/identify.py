@@ -183,6 +183,9 @@ def identified(
         _first_place(holds[:, SCALED], MEAN) == DECLARED, first_factor * declared_scale, first_factor
     )
     first_remainder = _first(holds[:, OFFSET], _looks(fitted.remainder))
+    share = 1 / facts["components"].clamp(min=1)[:, None]
+    a_mean = is_loose & only_scaled & (loose == 1) & ((first_factor - share).abs() <= COARSE * share)
+    code, first_factor = torch.where(a_mean, 2, code), torch.where(a_mean, 1.0, first_factor)
     undeclared = (facts["form"] == 0)[:, None]
     scale = torch.where(is_loose & only_scaled, first_factor, scale)
     simple = torch.where(undeclared, 1.0, declared_scale)

@@ -48,15 +48,15 @@ def quantum(x: Tensor, seen: Tensor) -> Tensor:
     """The step between neighbouring numbers of the series' format at each value, (...), from digits ``seen`` (..., 3).
 
     0.01 for 12.34 of a series of two decimals, or of one of four significant digits; never finer than the spacing of
-    the floating point format that holds the series' numbers. 0 for 0, which no format misses.
+    the floating point format that holds the series' numbers. 0 where nothing was seen but 0.
     """
     decimals, significant, bits = seen.unbind(-1)
     known = x.isfinite() & (x != 0)
     size = torch.where(known, x.abs(), 1.0)
     _, magnitude, _ = _parts(size)
-    printed = torch.maximum(10.0**-decimals, 10.0 ** (magnitude - significant.clamp(min=FEWEST) + 1))
-    printed = torch.where(significant > FULL - 1, 0.0, printed)
-    return torch.maximum(printed, size * 2.0**-bits) * known
+    coarse = torch.where(known, 10.0 ** (magnitude - significant.clamp(min=FEWEST) + 1), 0.0)
+    printed = torch.maximum(10.0**-decimals, coarse) * ((significant > 0) & (significant <= FULL - 1))
+    return torch.maximum(printed, size * known * 2.0**-bits)
 
 
 def _parts(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -24,7 +24,7 @@ class Told:
     measured: Tensor
     """int64: the place in `detectors.cell.MEASURED`."""
     judged: Tensor
-    """bool: a finite total and a component were reported."""
+    """bool: a finite total and a component were reported, and mean the same steps."""
     whole: Tensor
     """bool: all components were reported."""
     logs: Tensor
@@ -50,7 +50,7 @@ def read(state: State, block: Block, segments: Segments) -> tuple[State, Told, P
     state, seen = _seen(state, digits(series), segments)
     steps = quantum(series, seen)  # (R, 1 + K, C)
     own = steps[:, :1]
-    zeros = torch.where(series[:, 1:] == 0, own, steps[:, 1:])  # 0.0000 was rounded as finely as the total
+    zeros = torch.where(steps[:, 1:] == 0, own, steps[:, 1:])  # always 0.0000: rounded as finely as the total
     parts = Parts(
         component=component.masked_fill(~given, 0.0),
         weight=weight.masked_fill(~given, 0.0),
@@ -60,13 +60,15 @@ def read(state: State, block: Block, segments: Segments) -> tuple[State, Told, P
         total_quantum=own[:, 0] * divided.abs(),
     )
     total = series[:, 0] * divided
+    measured = segments.take(values["measured"]).nan_to_num(0.0).clamp(0, len(MEASURED) - 1).long()
+    comparable = measured != MEASURED.index("mixed")
     return (
         state,
         Told(
             total=total,
             quantum=parts.total_quantum,
-            measured=segments.take(values["measured"]).nan_to_num(0.0).clamp(0, len(MEASURED) - 1).long(),
-            judged=total.isfinite() & given.any(1),
+            measured=measured,
+            judged=total.isfinite() & given.any(1) & comparable,
             whole=(parts.count() >= block.facts["components"][:, None]) & given.any(1),
             logs=(log_var.isfinite() & given).any(1),
         ),
