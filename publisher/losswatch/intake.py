@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from losswatch import tensors
-from losswatch.blocks import BLOCK_STEPS, Blocks, Row
+from losswatch.blocks import CHUNK_ROWS, PHASE, STEP, Blocks, Fields, Row
 from losswatch.buffer import Outgoing
 from losswatch.devices import Copies
 from losswatch.lane import Lane, importance
@@ -51,7 +51,7 @@ class Intake:
         """Whether anything reported was on a device, where it has to be waited for."""
         self._run, self._session, self._declaration = run, session, declaration
         self._dropped, self._notices, self._post = dropped, notices, post
-        self._blocks = Blocks()
+        self._blocks = Blocks(self._columns)
         self._held_rows: deque[Row] = deque()
         self._held_batches: deque[Sampled | Reference] = deque()
         self._copies = Copies()
@@ -99,20 +99,28 @@ class Intake:
                 held.clear()
 
     def _gather_rows(self, now: float, trouble: Callable[[Exception], None]) -> None:
-        most, held = (2**62 if now == END else TURN_ROWS), self._held_rows
-        while most > 0 and (held or len(self.rows)):
-            if not held:
-                held.extend(self.rows.take(BLOCK_STEPS))
-                if self.on_device:
-                    tensors.ready(tuple(held), self._copies)
-            while held and (not self.on_device or tensors.ready(held[0], self._copies)):
-                row, most = held.popleft(), most - 1
-                if (usable := self._usable(row)) and (block := self._blocks.add(usable, now)):
-                    self._post_steps(block, trouble)
-            if held:
-                return
-            if len(self.rows) >= BLOCK_STEPS:
+        most = 2**62 if now == END else TURN_ROWS
+        while most > 0 and (rows := self._next_rows()):
+            most -= len(rows)
+            for block in self._blocks.add(self._usable(rows), now):
+                self._post_steps(block, trouble)
+            if len(self.rows) >= CHUNK_ROWS:
                 time.sleep(0.0005)  # the job wants the interpreter back
+
+    def _next_rows(self) -> list[Row]:
+        """The next rows, as far as they need not wait for a device."""
+        held = self._held_rows
+        most = CHUNK_ROWS if len(self.rows) < TURN_ROWS else 4 * CHUNK_ROWS  # behind, it may take longer
+        rows = [] if held else self.rows.take(most)
+        if not self.on_device:
+            return rows
+        if rows:
+            held.extend(rows)
+            tensors.ready(tuple(rows), self._copies)
+        ready = []
+        while held and tensors.ready(held[0], self._copies):
+            ready.append(held.popleft())
+        return ready
 
     def _post_batch(self, batch: Sampled | Reference) -> None:
         make = self.records
@@ -122,23 +130,41 @@ class Intake:
             self._dropped["predictions_unusable"] += 1
             self._notices.once("unusable batch", "predictions or a reference cannot be used: %s", error)
 
-    def _post_steps(self, block: list[Row], trouble: Callable[[Exception], None]) -> None:
+    def _post_steps(self, block: Sequence[Fields], trouble: Callable[[Exception], None]) -> None:
+        if not block:
+            return
         try:
             self._post(self.records.steps(block))
         except Exception as error:
-            self._dropped["steps_unusable"] += len(block)
+            self._dropped["steps_unusable"] += sum(len(part["step"]) for part in block)
             trouble(error)
 
-    def _usable(self, row: Row) -> Row | None:
+    def _columns(self, rows: Sequence[Row]) -> list[Fields]:
+        return self.records.columns(rows)
+
+    def _usable(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows whose step and phase can be used, with whole steps."""
+        usable: list[Row] = []
+        known: Any = None
+        for row in rows:
+            step = row[STEP]
+            if row[PHASE] is known and type(step) is int and 0 <= step < tensors.WHOLE_LIMIT:
+                usable.append(row)
+            elif (checked := self._checked(row)) is not None:
+                usable.append(checked)
+                known = row[PHASE]
+        return usable
+
+    def _checked(self, row: Row) -> Row | None:
         """The row with a whole step, or None where its step or phase cannot be used."""
-        phase, step = row[0], row[1]
+        phase, step = row[PHASE], row[STEP]
         try:
             if type(step) is not int:
-                row = (phase, tensors.whole(step), *row[2:])
-            if not 0 <= row[1] < tensors.WHOLE_LIMIT:
+                step = tensors.whole(step)
+            if not 0 <= step < tensors.WHOLE_LIMIT:
                 reason = "the step is not a whole number from 0 to 2**53 - 1"
             elif isinstance(phase, str) and 1 <= len(phase) <= 200 and phase.isprintable():
-                return row
+                return (phase, step, *row[2:])
             else:
                 reason = "the phase is not a printable name of 1 to 200 characters"
         except Exception as error:

@@ -6,9 +6,10 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, Final, Generic, TypeVar
 
-from losswatch.blocks import Row
+from losswatch.blocks import COMPONENTS, TOTAL, Row
 
 T = TypeVar("T")
 SAVED: Final = 64
@@ -20,7 +21,7 @@ def importance(row: Row) -> float:
 
     What is still on a device counts as the least: it cannot be looked at here.
     """
-    total, components = row[3], row[4][0]
+    total, components = row[TOTAL], row[COMPONENTS]
     for value in (total, *(components or {}).values()):
         if type(value) is float and not math.isfinite(value):
             return math.inf
@@ -32,54 +33,64 @@ def indifferent(item: Any) -> float:
     return -math.inf
 
 
+_ticket_of: Final = itemgetter(0)
+
+
 class Lane(Generic[T]):
     """Hands items from any thread to the one that takes them, without a lock.
 
     ``limit`` bounds the length times the cost of the item being put, which bounds the sum of all
     costs however they vary. A lock would let the taking thread, descheduled while it holds it, stop
-    the job; each operation here is one atomic step of a deque.
+    the job; each operation here is one atomic step of a deque. `losswatch.run.Run.log` has `put` in line: it
+    uses ``limit``, ``entries``, ``ticket`` and `make_room`.
 
     The oldest items go when there is no room, but for those of infinite importance and the most
     important of the others since the last `take`.
     """
 
     def __init__(self, limit: int, importance: Callable[[T], float] = indifferent) -> None:
-        self._limit = limit
+        self.limit = limit
+        self.entries: deque[tuple[int, T]] = deque()
+        """What waits, each with its ticket."""
+        self.ticket: Callable[[], int] = itertools.count().__next__
+        """The number of an item that is about to be appended."""
         self._importance = importance
-        self._items: deque[tuple[int, T]] = deque()
         self._saved: deque[tuple[int, T]] = deque(maxlen=SAVED)
         self._worst: tuple[float, tuple[int, T]] | None = None
-        self._tickets = itertools.count()
         self._next_ticket = 0
         self._taken = 0
 
     def __len__(self) -> int:
-        return len(self._items) + len(self._saved) + (self._worst is not None)
+        return len(self.entries) + len(self._saved) + (self._worst is not None)
 
     def put(self, item: T, cost: int) -> None:
         """Append an item, dropping the oldest ones while there is no room for its cost."""
-        items = self._items
-        while len(items) * cost > self._limit:
+        if len(self.entries) * cost > self.limit:
+            self.make_room(cost)
+        self.entries.append((self.ticket(), item))
+
+    def make_room(self, cost: int) -> None:
+        """Drop the oldest items while there is no room for one more of such a cost."""
+        entries = self.entries
+        while len(entries) * cost > self.limit:
             try:
-                self._pass_over(items.popleft())
+                self._pass_over(entries.popleft())
             except IndexError:
                 break
-        items.append((next(self._tickets), item))
 
     def take(self, most: int) -> list[T]:
         """Up to ``most`` of the oldest items, oldest first. One thread only."""
-        taken: list[T] = []
-        if self._saved or self._worst:
-            taken += self._take_saved()
-        while len(taken) < most:
-            try:
-                ticket, item = self._items.popleft()
-            except IndexError:
-                break
-            self._next_ticket = max(self._next_ticket, ticket + 1)
-            taken.append(item)
-        self._taken += len(taken)
-        return taken
+        saved = self._take_saved() if self._saved or self._worst else []
+        taken: list[tuple[int, T]] = []
+        try:
+            for _ in range(most - len(saved)):
+                taken.append(self.entries.popleft())
+        except IndexError:
+            pass
+        if taken:
+            self._next_ticket = max(self._next_ticket, 1 + max(taken, key=_ticket_of)[0])
+        self._taken += len(saved) + len(taken)
+        return saved + [item for _, item in taken]
 
     @property
     def dropped(self) -> int:

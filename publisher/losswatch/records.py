@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-import numpy as np
 from pydantic import ValidationError
 
 from losswatch import schema, tensors, topics
-from losswatch.arrays import NOT_REPORTED, Floats
-from losswatch.blocks import GROUPS, PER_STEP, Row
+from losswatch.blocks import Fields, Row
 from losswatch.buffer import Kind, Outgoing
+from losswatch.columns import columns, joined, picked
 from losswatch.encoding import JSON, MSGPACK, decode, encode
-from losswatch.fields import MAX_SERIES
 from losswatch.headers import cloud_event
 from losswatch.notices import Notices, text_of
 from losswatch.prediction_fields import every, prediction_fields, summary_fields
@@ -27,8 +24,6 @@ from losswatch.thinning import thinned
 
 MAX_RECORD_BYTES: Final = 900_000
 """Longest encoded record: below the megabyte that Kafka brokers take unless told otherwise."""
-NAME_CHARACTERS: Final = 200
-CHECKPOINT_CHARACTERS: Final = 1000
 
 
 class Records:
@@ -69,24 +64,41 @@ class Records:
         value = encode(record, self._content_type)
         return records[0]._replace(value=value, calls=len(record.step))
 
-    def steps(self, rows: Sequence[Row]) -> list[Outgoing]:
-        """The block as one record, or as several where one would be too long."""
+    def columns(self, rows: Sequence[Row]) -> list[Fields]:
+        """The columns of rows of one phase and measure; several where one row would cost the others."""
         try:
-            record = schema.Steps.model_validate(self._common() | self._columns(rows))
+            return [columns(rows, self._complainer("steps"))]
+        except Exception as error:
+            if len(rows) == 1:
+                self._unusable(error)
+                return []
+        half = len(rows) // 2
+        return self.columns(rows[:half]) + self.columns(rows[half:])
+
+    def steps(self, block: Sequence[Fields]) -> list[Outgoing]:
+        """The block as one record, or as several where one would be too long."""
+        fields = joined(block)
+        length = len(fields["step"])
+        try:
+            record = schema.Steps.model_validate(self._common() | fields)
             value = encode(record, self._content_type)
         except Exception as error:  # found row by row, so that one bad row does not cost the block
-            if len(rows) == 1:
-                self._dropped["steps_unusable"] += 1
-                self._complainer("steps")(text_of(error))
+            if length == 1:
+                self._unusable(error)
                 return []
         else:
             if len(value) <= MAX_RECORD_BYTES:
-                group = (rows[0][0], rows[0][-1])
-                return [self._outgoing("steps", topics.STEPS, record, value, len(rows), group)]
-            if len(rows) == 1:
-                return self._too_large(1, f"step {rows[0][1]} of phase {rows[0][0]}", len(value))
-        half = len(rows) // 2
-        return self.steps(rows[:half]) + self.steps(rows[half:])
+                group = (record.phase, record.measured, record.divided_by)
+                return [self._outgoing("steps", topics.STEPS, record, value, length, group)]
+            if length == 1:
+                return self._too_large(1, f"step {record.step[0]} of phase {record.phase}", len(value))
+        parts = (
+            block
+            if len(block) > 1
+            else [picked(fields, slice(length // 2)), picked(fields, slice(length // 2, length))]
+        )
+        half = len(parts) // 2
+        return self.steps(parts[:half]) + self.steps(parts[half:])
 
     def predictions(self, sampled: Sampled) -> list[Outgoing]:
         """The batch, or a summary of it where N x C is too large to ship."""
@@ -158,71 +170,12 @@ class Records:
                 self._notices.once(f"declaration.{where}", message, where, first["msg"])
                 fields = _without(fields, place)
 
-    def _columns(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """The fields of a `Steps` record. Rows have a usable phase and whole steps."""
-        length, complain = len(rows), self._complainer("steps")
-        step, at = np.empty(length, np.int64), np.empty(length)
-        totals: dict[str, Floats] = {}
-        groups: dict[str, dict[str, Floats]] = {}
-        slices: dict[str, dict[str, Floats]] = {}
-        checkpoints: list[str | None] = [None] * length
-        for i, (_, number, when, total, group, parts, checkpoint, _) in enumerate(rows):
-            step[i], at[i] = number, when
-            if total is not None:
-                _fill(totals, {"total": total}, i, length, complain)
-            for place, values in zip(GROUPS, group, strict=True):
-                if values:
-                    _fill(groups.setdefault(place, {}), values, i, length, complain)
-            for part, values in (parts or {}).items():
-                if (name := _name(part)) and (name in slices or len(slices) < MAX_SERIES):
-                    _fill(slices.setdefault(name, {}), values, i, length, complain)
-            checkpoints[i] = _checkpoint(checkpoint, complain)
-        fields = {"phase": rows[0][0], "step": step, "at": at, **totals, **{k: v for k, v in groups.items() if v}}
-        if slices:
-            fields["slices"] = slices
-        if any(checkpoints):
-            fields["checkpoint"] = checkpoints
-        if rows[0][-1] != PER_STEP:
-            fields["measured"], fields["divided_by"] = rows[0][-1]
-        return fields
+    def _unusable(self, error: Exception) -> None:
+        self._dropped["steps_unusable"] += 1
+        self._complainer("steps")(text_of(error))
 
     def _complainer(self, what: str) -> Callable[[str], object]:
         return lambda reason: self._notices.once(f"unusable {what}", "in %s, %s; said once", what, reason)
-
-
-def _fill(
-    table: dict[str, Floats], values: Mapping[Any, Any], i: int, length: int, complain: Callable[[str], object]
-) -> None:
-    """Write one row's values into their columns; what cannot be read stays "not reported"."""
-    for key, value in values.items():
-        column = table.get(key)
-        if column is None:
-            name = _name(key)
-            if not name or (name not in table and len(table) >= MAX_SERIES):
-                complain("a series is left out: names have 1 to 200 characters, and a record at most 1024 of them")
-                continue
-            column = table.setdefault(name, np.full(length, NOT_REPORTED))
-        if value is None:
-            continue
-        try:
-            column[i] = value if type(value) is float else tensors.number(value)
-        except Exception as error:  # the job's objects may raise anything
-            complain(f"the value of {_name(key)} is not used: {text_of(error)}")
-
-
-def _name(key: Any) -> str | None:
-    """The key as a name of the wire, or None where it is none."""
-    name = text_of(key, NAME_CHARACTERS + 1)
-    return name if 1 <= len(name) <= NAME_CHARACTERS else None
-
-
-def _checkpoint(value: Any, complain: Callable[[str], object]) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, str | os.PathLike):
-        return str(value)[:CHECKPOINT_CHARACTERS]
-    complain(f"the checkpoint is {type(value).__name__}, not a path or a name")
-    return None
 
 
 def _without(fields: dict[str, Any], place: Sequence[str | int]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from losswatch.blocks import BLOCK_STEPS
+from losswatch.blocks import CHUNK_ROWS
 from losswatch.buffer import LIMITS, Buffer, Kind, Outgoing
 from losswatch.connection import Connection
 from losswatch.intake import END, Intake
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from losswatch.spool.store import Spool
 
 TICK_SECONDS: Final = 0.05
+LONGEST_TICK: Final = 0.2
+"""A turn costs the job a tenth of a millisecond whatever there is to do: there are fewer where little is reported."""
 HEARTBEAT_SECONDS: Final = 10.0
 """A heartbeat is sent when nothing else was made for so long."""
 MOST_ERRORS: Final = 20
@@ -77,6 +79,7 @@ class Sender:
         self._connection: Connection | None = None
         self._window: Window | None = None
         self._made_at = time.monotonic()
+        self._tick = TICK_SECONDS
         self._ending: tuple[str, str | None] | None = None
         self._deadline = self._patience = END
         self._ended = False
@@ -161,6 +164,7 @@ class Sender:
         if self._open_spool is not None:
             self._begin_spooling(self._open_spool)
         _ = self.intake.records
+        self._tick = self._next_tick(len(self.intake.rows)) if connected else TICK_SECONDS
         self.intake.gather(END if ending else now, self.trouble)
         if ending and not self._ended:
             connection.hurry()
@@ -179,8 +183,14 @@ class Sender:
             window.settle(TICK_SECONDS)
         elif ending:
             time.sleep(TICK_SECONDS / 10)
-        elif len(self.intake.rows) < BLOCK_STEPS:
-            self._wake.wait(TICK_SECONDS)
+        elif len(self.intake.rows) < CHUNK_ROWS:
+            self._wake.wait(self._tick)
+
+    def _next_tick(self, rows: int) -> float:
+        """How long to wait for about `CHUNK_ROWS` rows, when ``rows`` came in the last tick."""
+        if rows > CHUNK_ROWS:
+            return max(TICK_SECONDS, self._tick / 2)
+        return min(LONGEST_TICK, 2 * self._tick) if 2 * rows < CHUNK_ROWS else self._tick
 
     def _post(self, records: Sequence[Outgoing]) -> None:
         for record in records:

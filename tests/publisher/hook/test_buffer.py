@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from losswatch.blocks import BLOCK_SECONDS, PER_STEP, Blocks, Measure, Row
+from losswatch.blocks import (
+    BLOCK_SECONDS,
+    BLOCK_STEPS,
+    BLOCK_VALUES,
+    CHUNK_ROWS,
+    PER_STEP,
+    STEP,
+    Blocks,
+    Fields,
+    Measure,
+    Row,
+)
 from losswatch.buffer import Buffer, Kind, Outgoing
 from losswatch.lane import Lane
 
@@ -83,39 +95,61 @@ def test_what_is_put_back_comes_out_first_and_in_order() -> None:
 
 
 def row(phase: str, step: int, measure: Measure = PER_STEP) -> Row:
-    return (phase, step, 0.0, 1.0, (None, None, None, None), None, None, measure)
+    return (phase, step, 0.0, 1.0, None, None, None, None, None, None, measure)
+
+
+def gathering() -> Blocks:
+    """Blocks of which each part is told by the steps in it."""
+    return Blocks(lambda rows: [{"steps": [each[STEP] for each in rows]}])
+
+
+def steps_in(blocks: Sequence[Sequence[Fields]]) -> list[list[int]]:
+    return [[step for part in block for step in part["steps"]] for block in blocks]
 
 
 def test_a_phases_first_rows_are_due_at_once_and_later_ones_after_a_second() -> None:
-    blocks = Blocks()
-    assert blocks.add(row("train", 0), now=10.0) is None
-    assert [len(block) for block in blocks.due(10.0)] == [1]
-    blocks.add(row("train", 1), now=10.1)
-    blocks.add(row("train", 2), now=10.9)
+    blocks = gathering()
+    assert blocks.add([row("train", 0)], now=10.0) == []
+    assert steps_in(blocks.due(10.0)) == [[0]]
+    blocks.add([row("train", 1)], now=10.1)
+    blocks.add([row("train", 2)], now=10.9)
     assert blocks.due(10.1 + 0.99 * BLOCK_SECONDS) == []
-    assert [len(block) for block in blocks.due(10.1 + BLOCK_SECONDS)] == [2]
+    assert steps_in(blocks.due(10.1 + BLOCK_SECONDS)) == [[1, 2]]
     assert len(blocks) == 0
 
 
 def test_a_full_block_does_not_wait() -> None:
-    blocks = Blocks()
-    full = [block for step in range(130) if (block := blocks.add(row("train", step), now=0.0))]
-    assert [len(block) for block in full] == [64, 64]
-    assert len(blocks) == 2
+    blocks = gathering()
+    full = [block for step in range(0, 10_000, 100) for block in blocks.add(rows(step, step + 100), now=0.0)]
+    assert steps_in(full) == [list(range(BLOCK_STEPS)), list(range(BLOCK_STEPS, 2 * BLOCK_STEPS))]
+    assert len(blocks) == 10_000 - 2 * BLOCK_STEPS
+    assert max(len(part["steps"]) for block in full for part in block) < 2 * CHUNK_ROWS
+
+
+def rows(first: int, end: int) -> list[Row]:
+    return [row("train", step) for step in range(first, end)]
+
+
+def test_a_block_of_wide_rows_is_full_with_fewer_of_them() -> None:
+    blocks = gathering()
+    wide: list[Row] = [
+        ("train", step, 0.0, 1.0, dict.fromkeys(map(str, range(997)), 0.5), None, None, None, None, None, PER_STEP)
+        for step in range(70)
+    ]
+    assert [len(steps) for steps in steps_in(blocks.add(wide, now=0.0))] == [BLOCK_VALUES // 1000] * 2
 
 
 def test_a_job_that_makes_up_phases_keeps_no_memory_of_them() -> None:
-    blocks = Blocks()
+    blocks = gathering()
     for step in range(10_000):
-        blocks.add(row(f"phase-{step}", step), now=float(step))
+        blocks.add([row(f"phase-{step}", step)], now=float(step))
         blocks.due(float(step))
     assert len(blocks) <= 2
 
 
 def test_a_block_holds_only_what_was_measured_in_one_way() -> None:
-    blocks = Blocks()
-    assert blocks.add(row("train", 0), now=0.0) is None
+    blocks = gathering()
     means = ("running_mean", 1)
-    assert blocks.add(row("train", 1, means), now=0.0) == [row("train", 0)]
-    assert blocks.add(row("train", 2, means), now=0.0) is None
-    assert blocks.due(float("inf")) == [[row("train", 1, means), row("train", 2, means)]]
+    assert steps_in(blocks.add([row("train", 0), row("train", 1, means)], now=0.0)) == [[0]]
+    assert blocks.add([row("train", 2, means)], now=0.0) == []
+    assert steps_in(blocks.due(float("inf"))) == [[1, 2]]

@@ -28,7 +28,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window_module, "ACK_SECONDS", 0.2)
 
 
-def test_what_was_not_acknowledged_is_sent_again_in_order() -> None:
+def test_what_was_not_acknowledged_is_sent_again_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("losswatch.blocks.BLOCK_STEPS", 64)
+
     class Dropping(FaultyTransport):
         """Loses its connection at every fifth record, in the middle of what is under way."""
 
@@ -104,7 +106,10 @@ def small(transport: MemoryTransport, limits: dict[Kind, int]) -> Run:
     return Run("r", sender, notices)
 
 
-def test_a_long_outage_thins_the_oldest_steps_out_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_long_outage_thins_the_oldest_steps_out_and_says_so(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("losswatch.blocks.BLOCK_STEPS", 64)
     transport = FaultyTransport(reachable=False)
     run = small(transport, {"control": 2**62, "steps": 20_000, "predictions": 4000})
     for step in range(20_000):

@@ -185,7 +185,8 @@ time.sleep(30)
     environment = {**os.environ, "PYTHONPATH": str(PUBLISHER)}
     job = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
     try:
-        eventually(lambda: sum(len(list(frames(path.read_bytes()))) for path in tmp_path.glob("*.spool")) > 75)
+        files = tmp_path.glob
+        eventually(lambda: sum(each.calls for path in files("*.spool") for each in frames(path.read_bytes())) == 5000)
         with start_tansu() as broker:
             assert main([str(tmp_path), "--bootstrap-servers", broker.address]) == 0
             assert any(tmp_path.glob("*.spool")), "the job lives: its files are its own"
@@ -193,12 +194,12 @@ time.sleep(30)
             job.wait()
             assert main([str(tmp_path), "--bootstrap-servers", broker.address]) == 0
             records = read_topic(
-                broker.address, STEPS, "killed", complete=lambda records: len(steps_of(records)) > 4900
+                broker.address, STEPS, "killed", complete=lambda records: len(steps_of(records)) == 5000
             )
     finally:
         job.kill()
         job.wait()
-    assert steps_of(records) == list(range(len(steps_of(records))))
+    assert steps_of(records) == list(range(5000))
     assert list(tmp_path.glob("*.spool")) == []
 
 

@@ -24,7 +24,7 @@ NAN = math.nan
 
 
 def row(step: int, total: float | None, phase: str = "train", **components: float) -> Row:
-    return (phase, step, float(step), total, (components or None, None, None, None), None, None, PER_STEP)
+    return (phase, step, float(step), total, components or None, None, None, None, None, None, PER_STEP)
 
 
 def block(first: int, totals: list[float | None], **more: Any) -> Steps:
@@ -37,7 +37,8 @@ def kept_by(totals: list[float], limit: int = 20_000, each: int = 16) -> tuple[l
     records = Records("r", "s", dropped, Notices())
     buffer = Buffer(dropped, {"control": 2**62, "steps": limit, "predictions": 1}, records.thin)
     for start in range(0, len(totals), each):
-        for made in records.steps([row(start + i, total) for i, total in enumerate(totals[start : start + each])]):
+        rows = [row(start + i, total) for i, total in enumerate(totals[start : start + each])]
+        for made in records.steps(records.columns(rows)):
             buffer.add(made)
             assert buffer.bytes <= limit * 9 / 8 + 1000
     steps: list[int] = []
@@ -64,12 +65,20 @@ def test_a_component_that_is_not_finite_counts_too_and_what_was_not_reported_doe
 
 
 def test_two_records_become_one_with_the_series_of_both() -> None:
-    first = block(0, [1.0, 9.0], components={"a": [0.1, 0.2]}, checkpoint=[None, "best.pt"])
+    first = block(0, [1.0, NAN], components={"a": [0.1, 0.2]}, checkpoint=[None, "best.pt"])
     second = block(2, [5.0, 3.0], metrics={"m": [1.0, 2.0]}, slices={"s": {"mae": [3.0, 4.0]}})
     record = Steps.model_validate({"run": "r", "time": 0.0} | thinned([first, second]))
     assert (record.step.tolist(), record.checkpoint) == ([1, 2], ["best.pt", None])
     assert reported(record.components["a"]).tolist() == [True, False]
     assert (reported(record.metrics["m"]).tolist(), record.slices["s"]["mae"][1]) == ([False, True], 3.0)
+
+
+def test_the_essential_steps_of_each_64_are_kept_and_of_each_4_of_those_next() -> None:
+    totals = [float(step % 100) for step in range(1000)]
+    once = thinned([block(0, totals)])["step"].tolist()
+    assert once == [63, 99, 191, 199, 299, 383, 399, 499, 575, 599, 699, 767, 799, 895, 899, 999]
+    left = block(0, [totals[step] for step in once])
+    assert len(thinned([left, left])["step"]) == len(once) // 2
 
 
 def test_a_record_without_totals_keeps_its_last_step() -> None:
@@ -116,7 +125,7 @@ def test_what_was_overtaken_is_dropped_rather_than_sent_out_of_order() -> None:
     lane: Lane[Row] = Lane(2, importance)
     for step in range(3):
         lane.put(row(step, 1.0), cost=1)
-    saved = lane._items.popleft()
+    saved = lane.entries.popleft()
     assert [each[1] for each in lane.take(9)] == [1, 2]
     lane._pass_over(saved)
     assert lane.take(9) == []
