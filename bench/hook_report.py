@@ -86,11 +86,13 @@ ABSENT: Final = "- | -"
 
 
 def _spread(found: list[dict[str, float]], name: str, digits: int, factor: float = 1.0) -> str:
-    """Median, and smallest and largest, over the rounds."""
+    """Median, and smallest and largest where there are several, over the rounds."""
     if not found:
         return "-"
     values = sorted(factor * each[name] for each in found)
     middle = statistics.median(values)
+    if len(values) == 1:
+        return f"{middle:,.{digits}f}"
     return f"{middle:,.{digits}f} ({values[0]:,.{digits}f} to {values[-1]:,.{digits}f})"
 
 
@@ -106,8 +108,8 @@ def report(measured: Measured, rounds: int, load: list[float]) -> str:
     parts = [
         "# The hook against its peers",
         _machine(load),
-        f"Command: `python -m bench.hook --rounds {rounds}`. Medians of {rounds} rounds; in brackets the least and the"
-        " greatest.",
+        f"Command: `python -m bench.hook --rounds {rounds} --write`. Medians of {rounds} rounds, with the least and the"
+        " greatest in brackets, or what one round said.",
         tables(measured),
     ]
     if set(NEEDED) <= {item[1] for item in measured if measured[item]}:
