@@ -186,8 +186,9 @@ def spool_send(
     settings = settings_from({}, bootstrap_servers=bootstrap_servers)
     if not settings.bootstrap_servers:
         raise Refused("Send it where? Add --bootstrap-servers HOST:PORT.")
+    from losswatch.kafka_transport import KafkaTransport
     from losswatch.spool.send import send_spool
-    from losswatch.transport import KafkaTransport, Unavailable
+    from losswatch.transport import Unavailable
 
     try:
         result = send_spool(folder, KafkaTransport(settings.bootstrap_servers, settings.kafka_arguments()))

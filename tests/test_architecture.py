@@ -22,7 +22,13 @@ MAY_IMPORT = {
     "service": {"service", "consumers", "losswatch", "detectors"},
 }
 DOORS = {
-    "kafka": {"publisher/losswatch/transport.py", "consumers/kafka.py", "consumers/kafka/"},
+    "kafka": {
+        "publisher/losswatch/kafka_errors.py",
+        "publisher/losswatch/kafka_findings.py",
+        "publisher/losswatch/kafka_transport.py",
+        "consumers/kafka.py",
+        "consumers/kafka/",
+    },
     "prometheus_client": {"service/metrics.py"},
 }
 """Third-party packages that only the named files and folders may import."""

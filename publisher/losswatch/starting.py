@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from losswatch.advice import Advisor, mode_of
 from losswatch.advised import Mode
+from losswatch.kafka_transport import KafkaTransport
 from losswatch.notices import Notices, text_of
 from losswatch.process import silence_in_children
 from losswatch.run import Run
 from losswatch.sender import Sender
 from losswatch.settings import Settings
-from losswatch.transport import KafkaTransport, Transport
+from losswatch.transport import Transport
 
 if TYPE_CHECKING:
     from losswatch.schema import Expectation, Objective

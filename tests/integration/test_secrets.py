@@ -21,7 +21,8 @@ from kafka.net.sasl.oauth import AbstractTokenProvider
 import losswatch
 from consumers.kafka import KafkaBroker
 from consumers.source import Slot
-from losswatch.transport import KafkaTransport, Unavailable
+from losswatch.kafka_transport import KafkaTransport
+from losswatch.transport import Unavailable
 from service.settings import Settings
 from tests.integration.process import ROOT, ServiceProcess, wait_for
 

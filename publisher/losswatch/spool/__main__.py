@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from losswatch.kafka_transport import KafkaTransport
 from losswatch.settings import Settings
 from losswatch.spool.send import send_spool
-from losswatch.transport import KafkaTransport, Unavailable
+from losswatch.transport import Unavailable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
