@@ -113,7 +113,8 @@ class Contrary:
 
 
 def test_rows_that_cannot_be_put_together_are_so_one_by_one() -> None:
-    records = Records("r", "s", dropped := Counter(), Notices())
+    dropped: Counter[str] = Counter()
+    records = Records("r", "s", dropped, Notices())
     parts = records.columns([row(0, {"a": 1.0}), row(1, {Contrary(): 2.0}), row(2, {Contrary(): 3.0})])
     assert [step for part in parts for step in part["step"].tolist()] == [0, 1, 2]
     assert (len(parts) > 1, dropped) == (True, {})
@@ -121,7 +122,8 @@ def test_rows_that_cannot_be_put_together_are_so_one_by_one() -> None:
 
 @pytest.mark.parametrize("names", [600, 1025])
 def test_more_series_than_a_record_may_have_are_spread_over_several(names: int) -> None:
-    records = Records("r", "s", dropped := Counter(), Notices())
+    dropped: Counter[str] = Counter()
+    records = Records("r", "s", dropped, Notices())
     block = [
         *records.columns([row(0, {f"a{i}": 0.5 for i in range(names)})]),
         *records.columns([row(1, {f"b{i}": 0.5 for i in range(names)})]),

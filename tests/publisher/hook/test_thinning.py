@@ -74,7 +74,7 @@ def test_two_records_become_one_with_the_series_of_both() -> None:
 
 
 def test_the_essential_steps_of_each_64_are_kept_and_of_each_4_of_those_next() -> None:
-    totals = [float(step % 100) for step in range(1000)]
+    totals: list[float | None] = [float(step % 100) for step in range(1000)]
     once = thinned([block(0, totals)])["step"].tolist()
     assert once == [63, 99, 191, 199, 299, 383, 399, 499, 575, 599, 699, 767, 799, 895, 899, 999]
     left = block(0, [totals[step] for step in once])
