@@ -136,7 +136,7 @@ def tensorboard(folder: Path) -> None:
             writer.add_scalar("train/a_loss", a, step, walltime=1.7e9 + step)
             writer.add_scalar("train/b_loss", b, step, walltime=1.7e9 + step)
             if step % 10 == 9:
-                writer.add_scalar("val/accuracy", 0.5 + step / 100, step, walltime=1.7e9 + step)
+                writer.add_scalar("val/accuracy", 0.5 + step / 100, step, walltime=1.7e9 + step, new_style=True)
                 writer.add_text("note", "not a number", step, walltime=1.7e9 + step)
         writer.close()
         (made,) = Path(where).iterdir()

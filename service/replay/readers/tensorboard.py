@@ -20,43 +20,55 @@ PHASES: Final = {"validation": "val/", "val": "val/", "eval": "val/", "test": "t
 def events(path: Path, head: Head, said: Notes) -> Iterator[Columns]:
     """The scalars of an event file: those of one step, written one after the other, are a row."""
     try:
-        from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+        from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
     except ModuleNotFoundError:
         raise Unreadable(
             path, None, "event files need the package tensorboard: pip install 'losswatch-service[replay]'"
         ) from None
-    yield from jsonlines.chunks(_rows(EventFileLoader(str(path)).Load(), PHASES.get(path.parent.name, ""), said))
+    found = LegacyEventFileLoader(str(path)).Load()  # the one that does not make a tensor of every number
+    yield from jsonlines.chunks(_rows(found, PHASES.get(path.parent.name, ""), said))
 
 
 def _rows(found: Iterator[Any], prefix: str, said: Notes) -> Iterator[dict[str, Any]]:
-    from tensorboard.util import tensor_util
-
-    scalars: set[str] = set()
     row: dict[str, Any] = {}
-    while True:
-        try:
-            event = next(found, None)
-        except Exception:  # whatever a damaged file makes the package raise ends it
-            said.count(notes.HALF_LINE)
-            event = None
-        if event is None:
-            break
+    scalars: set[str] = set()
+    while (event := _next(found, said)) is not None:
         for value in event.summary.value:
-            if value.metadata.plugin_data.plugin_name == "scalars":
-                scalars.add(value.tag)
-            if value.tag not in scalars or not value.HasField("tensor"):
+            if (number := _scalar(value, scalars)) is None:
                 continue
-            array = tensor_util.make_ndarray(value.tensor)
             name = f"{prefix}{value.tag}"
-            if array.size != 1:
-                continue
             if row and (row["step"] != event.step or name in row):
                 yield row
                 row = {}
-            row["step"], row["wall_time"] = int(event.step), float(event.wall_time)
-            row[name] = float(array.item())
+            if not row:
+                row = {"step": event.step, "wall_time": event.wall_time}
+            row[name] = number
     if row:
         yield row
+
+
+def _next(found: Iterator[Any], said: Notes) -> Any:
+    """The next event; None at the end, which for a damaged file is where the package gives up."""
+    try:
+        return next(found, None)
+    except Exception:
+        said.count(notes.HALF_LINE)
+        return None
+
+
+def _scalar(value: Any, scalars: set[str]) -> float | None:
+    """The number of a summary value; ``scalars`` are the tags whose tensors are scalars, which only the first says."""
+    kind = value.WhichOneof("value")
+    if kind == "simple_value":
+        return float(value.simple_value)
+    if value.metadata.plugin_data.plugin_name == "scalars":
+        scalars.add(value.tag)
+    if kind != "tensor" or value.tag not in scalars:
+        return None
+    from tensorboard.util import tensor_util
+
+    array = tensor_util.make_ndarray(value.tensor)
+    return float(array.item()) if array.size == 1 else None
 
 
 FORMAT: Final = Format(
