@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from service.options import Refused, settings_from
+from service.options import BootstrapServers, Refused, settings_from
 
 Severity = Literal["info", "warning", "critical"]
 
@@ -54,6 +54,20 @@ def replay(
         Path | None,
         typer.Option("--mapping", metavar="FILE.yaml", help="A file that names the columns, for all files alike."),
     ] = None,
+    to_kafka: Annotated[
+        bool, typer.Option("--to-kafka", help="Publish the logs, for a live service to judge, instead of judging them.")
+    ] = False,
+    bootstrap_servers: BootstrapServers = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            "--speed",
+            help="With --to-kafka: so many times as fast as the jobs went, or rows a second where the log has no "
+            "times; 0 is as fast as possible.",
+            min=0.0,
+            show_default="0",
+        ),
+    ] = None,
 ) -> None:
     """Ask of logs that are there already: would this have been noticed, and when?
 
@@ -65,15 +79,20 @@ def replay(
 
     * `losswatch replay trainer_state.json`
     * `losswatch replay runs/ 'old/**/metrics.json' --html report.html --fail-on critical`
+    * `losswatch replay trainer_state.json --to-kafka --bootstrap-servers kafka:9092 --speed 60`
     * `losswatch replay log.csv --step iter --total loss --component seg=loss_seg --metric miou=val_miou:higher`
     """
+    if to_kafka and (explain or as_json or html or fail_on):
+        raise Refused("--to-kafka leaves the judging to the service: leave out --explain, --json, --html, --fail-on.")
+    if (bootstrap_servers or speed is not None) and not to_kafka:
+        raise Refused("--bootstrap-servers and --speed are for publishing: add --to-kafka.")
     from service.replay import session
     from service.replay.session import Request
 
     try:
         request = Request.of(
             files,
-            settings_from({}),
+            settings_from({}, bootstrap_servers=bootstrap_servers),
             format=format_,
             step=step,
             total=total,
@@ -82,7 +101,12 @@ def replay(
             mapping=mapping,
             thresholds=threshold or (),
         )
-        status = session.explain(request) if explain else session.judge(request, as_json, html, fail_on)
+        if to_kafka:
+            status = session.publish_all(request, speed or 0.0)
+        elif explain:
+            status = session.explain(request)
+        else:
+            status = session.judge(request, as_json, html, fail_on)
     except session.Unusable as error:
         raise Refused(str(error)) from error
     except KeyboardInterrupt:

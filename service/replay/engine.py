@@ -24,6 +24,7 @@ from consumers.runs import MAX_FINDINGS, Run
 from consumers.telemetry import Telemetry
 from consumers.traces import Traces
 from detectors import catalog
+from losswatch.fields import MAX_NAME
 from losswatch.schema import Finding, Record, RunStart, Steps
 from service.replay.curves import Curves
 from service.replay.judging import judged_steps, judging
@@ -80,6 +81,30 @@ class Outcome:
     """See `service.replay.sources.Log.explain`."""
 
 
+class Names:
+    """Names under which runs of many files are told apart: their own, unless an earlier file has it too.
+
+    >>> names = Names()
+    >>> [names.of(path, "resnet") for path in (Path("a"), Path("b"), Path("a"))]
+    ['resnet', 'resnet (2)', 'resnet']
+    """
+
+    def __init__(self) -> None:
+        self._given: dict[tuple[Path, str], str] = {}
+        self._taken: set[str] = set()
+
+    def of(self, path: Path, run: str) -> str:
+        """The name of a file's run."""
+        if (name := self._given.get((path, run))) is None:
+            name, number = run, 1
+            while name in self._taken:
+                number += 1
+                name = f"{run[: MAX_NAME - 10]} ({number})"
+            self._given[path, run] = name
+            self._taken.add(name)
+        return name
+
+
 class Replay:
     """See the module's docstring.
 
@@ -108,7 +133,7 @@ class Replay:
         )
         self._feed = Feed(self._fleet)
         self._open_log, self._curves, self._at_once, self._steps_a_turn = open_log, curves, at_once, steps_a_turn
-        self._names: set[str] = set()
+        self._names = Names()
 
     def results(
         self, paths: Sequence[Path], tell: Tell | None = None, turned: Callable[[int], None] | None = None
@@ -138,7 +163,7 @@ class Replay:
         opened = _Open(path)
         try:
             opened.log = self._open_log(path)
-            self._name(opened, opened.log.run)
+            self._names.of(path, opened.log.run)
             opened.records = opened.log.records()
         except Exception as error:
             opened.fail(error)
@@ -150,7 +175,7 @@ class Replay:
         owners: dict[str, _Open] = {}
         for each in opened:
             for record in each.read(self._steps_a_turn):
-                name = self._name(each, record.run)
+                name = each.names[record.run] = self._names.of(each.path, record.run)
                 owners[name] = each
                 batch.append(record if name == record.run else record.model_copy(update={"run": name}))
         findings, dead = self._feed.take(batch)
@@ -165,17 +190,6 @@ class Replay:
         for each in opened:
             if each.done:
                 self._close(each)
-
-    def _name(self, opened: _Open, run: str) -> str:
-        """The name of a run in this replay: its own, unless an earlier file has it too."""
-        if (name := opened.names.get(run)) is None:
-            name, number = run, 1
-            while name in self._names:
-                number += 1
-                name = f"{run[:190]} ({number})"
-            self._names.add(name)
-            opened.names[run] = name
-        return name
 
     def _close(self, opened: _Open) -> None:
         for name in opened.names.values():
@@ -218,7 +232,7 @@ class _Open:
     log: Log | None = None
     records: Iterator[Record] = field(default_factory=lambda: iter(()))
     names: dict[str, str] = field(default_factory=dict)
-    """Of its runs in this replay, by their own."""
+    """Of its runs in this replay, by their own: see `Names`."""
     told: list[Finding] = field(default_factory=list)
     """Changes of findings that are still to be told."""
     fired: dict[str, dict[str, Finding]] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +19,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from consumers.rows import Limits
 from losswatch.encoding import encode
-from losswatch.schema import Finding
-from service.replay.engine import Outcome, Replay
+from losswatch.kafka_transport import KafkaTransport
+from losswatch.schema import Finding, Record
+from losswatch.transport import Unavailable
+from service.replay.engine import Names, Outcome, Replay
 from service.replay.files import NoSuchFile, files_of
+from service.replay.publish import Published, at_once, paced, publish
 from service.replay.report import render
 from service.replay.sources import Direction, Log, Options, Unreadable, open_log
 from service.replay.summary import Summary, refused_of
@@ -152,6 +156,38 @@ def judge(request: Request, as_json: bool, html: Path | None, fail_on: Severity 
     if not as_json:
         summary.show(refused_of(replay.telemetry.counters["refused"]))
     return status
+
+
+def publish_all(request: Request, speed: float) -> int:
+    """Publish the files instead of judging them here."""
+    address = request.settings.bootstrap_servers
+    if not address:
+        raise Unusable("Publish to which Kafka? Add --bootstrap-servers HOST:PORT.")
+    names, failed = Names(), list[str]()
+    logs = [_renamed(request.open, path, names, failed) for path in request.paths]
+    transport = KafkaTransport(address, request.settings.kafka_arguments())
+    done = Published()
+    try:
+        with _progress(len(request.paths)) as advance:
+            for done in publish(paced(logs, speed) if speed else at_once(logs), transport, time.time, time.sleep):
+                advance(0, done.steps)
+    except Unavailable as error:
+        raise Unusable(f"Not everything was published to {address}: {error}") from error
+    for reason in failed:
+        print(reason, file=sys.stderr)
+    refused = f", {done.refused} refused by the broker" if done.refused else ""
+    print(f"{done.records} records of {len(done.runs)} runs were published to {address}{refused}.")
+    return UNREADABLE if failed else PASSED
+
+
+def _renamed(open_: Callable[[Path], Log], path: Path, names: Names, failed: list[str]) -> Iterator[Record]:
+    """The records of a file, its runs told apart from those of the others; ends where it is unreadable."""
+    try:
+        for record in open_(path).records():
+            name = names.of(path, record.run)
+            yield record if name == record.run else record.model_copy(update={"run": name})
+    except Unreadable as error:
+        failed.append(str(error))
 
 
 def _write(path: Path, text: str) -> None:

@@ -43,7 +43,7 @@ def send_spool(folder: str | os.PathLike[str], transport: Transport) -> Result:
             if not window:
                 return Result(sent, refused)
             record, delivery = window.popleft()
-            if delivery is not None and _arrived(delivery):
+            if delivery is not None and arrived(delivery):
                 sent += 1
             else:
                 refused += 1
@@ -62,7 +62,7 @@ def _send(transport: Transport, record: Outgoing) -> Delivery | None:
         return None
 
 
-def _arrived(delivery: Delivery) -> bool:
+def arrived(delivery: Delivery) -> bool:
     """Whether the broker took the record, or refuses it. Raises Unavailable."""
     until = time.monotonic() + ANSWER_SECONDS
     while not delivery.wait(0.1):
