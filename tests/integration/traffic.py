@@ -32,9 +32,10 @@ class _Generous:
         self._run = run
 
     def log(self, step: int, *, metrics: Mapping[str, Tensor], **rest: Any) -> None:
-        """Also per slice."""
+        """Also per slice, and log variances that nothing is made of."""
         slices = {f"camera-{number}": dict(metrics) for number in range(3)}
-        self._run.log(step, metrics=metrics, slices=slices, checkpoint=f"step-{step}.pt", **rest)
+        log_vars = dict.fromkeys(rest["components"], 0.0)
+        self._run.log(step, metrics=metrics, slices=slices, log_vars=log_vars, checkpoint=f"step-{step}.pt", **rest)
 
     def predictions(self, step: int, *, probabilities: Tensor, labels: Tensor, phase: str) -> None:
         """Fewer samples, and everything that is known of each."""
