@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from detectors.cell import FACTS, PAIRS, Block, Cell, Output, State, Stream
+from detectors.cell import FACTS, PAIRS, ROLES, Block, Cell, Output, State, Stream
 
 SLOTS: Final = 3
 F64: Final = torch.zeros((), dtype=torch.float64)
@@ -131,13 +131,15 @@ def make(
 
 
 def facts_of(stream: Stream, rng: np.random.Generator, rows: int, like: Tensor = F64) -> dict[str, Tensor]:
-    """The default facts, but either direction where there is one to know."""
+    """The default facts, but every role in turn, and either direction where there is one to know."""
     facts = {
         fact.name: like.new_full((rows,) if fact.per == "row" else (rows, SLOTS), fact.default)
         for fact in FACTS[stream]
     }
     if "components" in facts:
         facts["components"].fill_(SLOTS)
+    if "role" in facts:
+        facts["role"] = torch.arange(rows, dtype=like.dtype) % len(ROLES)
     if "direction" in facts:
         facts["direction"] = torch.from_numpy(rng.choice([-1.0, 1.0], rows)).to(like.dtype)
     return facts

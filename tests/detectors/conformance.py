@@ -28,6 +28,12 @@ ROUNDING: Final = 1e-9
 FLOAT32: Final[Mapping[str, float]] = {
     "total_change_ratio": 1e-4,
     "component_change_ratio": 1e-4,
+    "spike_rise_ratio": 1e-4,
+    "spike_noise_scales": 1e-4,
+    "divergence_ratio": 1e-4,
+    "total_improvement_ratio": 1e-4,
+    "alternation_ratio": 1e-4,
+    "oscillation_swing_ratio": 1e-4,
     "class_entropy_slope": 1e-3,
     "class_entropy_steps_to_floor": 2e-2,
 }
