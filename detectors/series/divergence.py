@@ -13,7 +13,12 @@ from detectors.series.past import ROOM, Past
 
 RISE: Final = Threshold("divergence_rise", 1.0, "Rise of the total above its best, relative, that counts as divergence.")
 SCALES: Final = 12.0
-"""Standard deviations above the best: more than a total whose noise grows with it can reach, such as a value loss."""
+"""Standard deviations that the recent mean has to be above the best."""
+LOG_SCALES: Final = 8.0
+"""Noise that multiplies: and so many of its scales in the logarithm. Value losses grow with the rewards, fivefold at a
+noise of 30 %, and nothing is wrong with them."""
+SMALL: Final = 0.1
+"""Part of where the run began below which a best is not told from zero."""
 LOST: Final = 0.5
 """Part of what the run had gained that has to be lost."""
 FROM: Final = 16
@@ -55,15 +60,13 @@ DIVERGENCE: Final = Kind(
 
 def judge(past: Past, thresholds: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """The readings, where it is bad, and where that is known, each (R, T)."""
+    small = SMALL * past.start
     higher = past.fast - past.best
-    ratio = higher / past.size(past.best)
+    ratio = higher / torch.maximum(past.best.abs(), small.abs() + torch.finfo(higher.dtype).tiny)
     bad = ratio > thresholds[RISE.name][:, None]
-    bad &= higher > SCALES * ROOM * past.noise * past.wander
+    bad &= higher > (SCALES * ROOM) * past.noise * past.wander
+    bad &= past.fast > torch.maximum(past.best, small) * (LOG_SCALES * past.log_scale).exp_()
     bad &= higher > LOST * (past.start - past.best)
     bad &= past.level >= past.fast - past.noise * past.wander  # a restart of the learning rate comes back down
     known = (past.number >= FROM) & (past.role == ROLES.index("total"))
-    readings = {
-        "divergence_ratio": torch.where(known, ratio, torch.nan),
-        "divergence_best": torch.where(known, past.best, torch.nan),
-    }
-    return readings, bad, known
+    return {"divergence_ratio": ratio, "divergence_best": past.best}, bad, known

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from detectors.cell import BAD, GOOD, UNKNOWN, Block, Kind, Output, Reading, State, Stream, Threshold
-from detectors.recurrence import unpacked
+from detectors.cell import UNKNOWN, Block, Kind, Output, Reading, State, Stream, Threshold
 from detectors.series import divergence, oscillation, plateau, spike
 from detectors.series.past import Memory
 
@@ -50,11 +49,12 @@ class Health:
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """See `detectors.cell.Cell.update`."""
         state, past, valid = self.memory.update(state, block)
+        place = (valid.cumsum(-1) - 1).clamp_(min=0)
         readings: dict[str, Tensor] = {}
         verdicts: dict[str, Tensor] = {}
         for judge, kind in zip(JUDGES, self.kinds, strict=True):
             found, bad, known = judge.judge(past, thresholds)
-            readings |= {name: unpacked(value, valid) for name, value in found.items()}
-            verdict = torch.where(known, torch.where(bad, BAD, GOOD), UNKNOWN).to(torch.int8)
-            verdicts[kind.name] = torch.where(valid, unpacked(verdict, valid), UNKNOWN).to(torch.int8)
+            known = known.gather(1, place) & valid
+            readings |= {name: torch.where(known, value.gather(1, place), torch.nan) for name, value in found.items()}
+            verdicts[kind.name] = torch.where(known, bad.gather(1, place).to(torch.int8), UNKNOWN).to(torch.int8)
         return Output(state, readings, verdicts)

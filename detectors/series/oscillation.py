@@ -54,10 +54,5 @@ def judge(past: Past, thresholds: Mapping[str, Tensor]) -> tuple[dict[str, Tenso
     swing = past.noise * 2**0.5 / past.size(past.slow)  # root mean square of a jump
     bad = past.alternation > thresholds[ALTERNATION.name][:, None]
     bad &= (swing > SWING) & (past.noise > GROWTH * past.calm)
-    losses = (past.role == ROLES.index("total")) | (past.role == ROLES.index("component"))
-    known = (past.number >= FROM) & losses
-    readings = {
-        "alternation_ratio": torch.where(known, past.alternation, torch.nan),
-        "oscillation_swing_ratio": torch.where(known, swing, torch.nan),
-    }
-    return readings, bad, known
+    known = (past.number >= FROM) & (past.role <= ROLES.index("component"))
+    return {"alternation_ratio": past.alternation, "oscillation_swing_ratio": swing}, bad, known

@@ -13,17 +13,19 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import ROLES, Block, State
-from detectors.recurrence import bounded, decay_of, discounted_sum, held, last, packed, previous, resolution
-from detectors.series.reference import DEVIATION, FIRST, REACH, Reference, Referred, begin
+from detectors.cell import Block, State
+from detectors.recurrence import bounded, decay_of, discounted_sum, last, packed, previous, resolution
+from detectors.series.reference import DEVIATION, FIRST, LEVEL_TAU, REACH, Reference, begin
 from detectors.trend import MOST_CORRELATED
 
 FAST: Final = 8.0
 SLOW: Final = 48.0
-RECORD_TAU: Final = 500.0
-"""How long the largest rises are remembered."""
-MOST_REMEMBERED: Final = 20.0
-"""Noise scales: a real spike does not hide the next one for longer than this."""
+LONG: Final = 96.0
+RECORD_TAU: Final = 2000.0
+"""How long the largest jumps are remembered."""
+MOST_RISE: Final = 20.0
+MOST_FALL: Final = 8.0
+"""Bounds of what is remembered, in noise scales: neither a spike nor a drop of the learning rate hides the next spike."""
 LOGS: Final = 3.0
 """Bound of a log ratio: zero and below count as a twentieth of the level."""
 ROOM: Final = 0.35
@@ -31,21 +33,21 @@ ROOM: Final = 0.35
 BEST_FROM: Final = 12
 CALM_FROM: Final = 24
 """Values from which the extremes are worth remembering."""
-SUMS: Final = ("fast", "slow", "square", "product", "logs")
+TAUS: Final = {"fast": FAST, "slow": SLOW, "square": LONG, "product": LONG, "logs": SLOW}
 EXTREMES: Final = ("best", "calm")
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """At every step, each (R, T); (R, 1) what is known of the row. Lower is better: the others are turned round."""
+    """At every step, each (R, T); (R, 1) what is known of the row. Where higher is better, values have the other sign."""
 
     value: Tensor
     number: Tensor
     """Counts the finite values from 1."""
     role: Tensor
     """(R, 1) place in `detectors.cell.ROLES`."""
-    directed: Tensor
-    """(R, 1) bool: it is known, or a matter of course, which way is worse."""
+    direction: Tensor
+    """(R, 1) as in `detectors.cell.FACTS`."""
     start: Tensor
     """(R, 1) median of the first values."""
     level: Tensor
@@ -54,7 +56,9 @@ class Past:
     log_scale: Tensor
     """Standard deviation of log(value / level); zero where it does not exist."""
     record: Tensor
-    """The largest rise so far, in noise scales, slowly forgotten."""
+    """The largest jump so far, in noise scales, slowly forgotten."""
+    level_now: Tensor
+    """The level with this value in it."""
     fast: Tensor
     slow: Tensor
     noise: Tensor
@@ -68,11 +72,11 @@ class Past:
     calm: Tensor
     """The smallest ``noise``."""
     anchor: Tensor
-    """``slow`` when the series had between a half and a quarter of its values; NaN before value 32."""
+    """``slow`` when the series had between a half and a quarter of its values; NaN before value 48."""
 
     def size(self, of: Tensor) -> Tensor:
         """``of`` as what a change is relative to: at least a hundredth of where the run began."""
-        return torch.maximum(of.abs(), 0.01 * self.start.abs()).clamp(min=torch.finfo(of.dtype).tiny)
+        return torch.maximum(of.abs(), 0.01 * self.start.abs() + torch.finfo(of.dtype).tiny)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +84,11 @@ class Memory:
     """Makes a `Past`, block by block."""
 
     reference: Reference = field(default_factory=Reference)
-    first_anchor: int = 16
+    first_anchor: int = 24
 
     def init(self, rows: int, like: Tensor) -> State:
         """Some 30 numbers a row."""
-        zeros = (*SUMS, "count", "record", "log_scale", "within", "difference")
+        zeros = (*TAUS, "count", "record", "log_scale", "within", "difference")
         state = {name: like.new_zeros(rows) for name in zeros}
         state |= {name: like.new_full((rows,), torch.inf) for name in EXTREMES}
         state |= {name: like.new_full((rows,), torch.nan) for name in ("anchor", "newer")}
@@ -98,85 +102,99 @@ class Memory:
         turn = torch.where(direction > 0, -1.0, 1.0).to(value.dtype)[:, None]
         x = packed(torch.where(valid, bounded(value) * turn, 0.0), valid)
         there = torch.arange(x.shape[1], device=x.device) < steps[:, None]
-        number = state["count"][:, None] + torch.arange(1, x.shape[1] + 1, dtype=x.dtype, device=x.device)
+        count = state["count"][:, None]
+        number = count + torch.arange(1, x.shape[1] + 1, dtype=x.dtype, device=x.device)
         first = _filled(state["first"], x, number, there)
         end, referred = self.reference.update(_of(state, "level", "scale", "beyond"), x, number, first, steps)
-        sums, within, difference = self._sums(state, x, number, first, referred)
-        weight = {tau: (1 - decay_of(tau) ** number) / (1 - decay_of(tau)) for tau in (FAST, SLOW)}
+        level, w = referred.level, referred.within
+        ready = (number > FIRST).to(x.dtype)
+        before = self._begun(state, first)
+        d = w - previous(w, before["within"])
+        terms = {
+            "fast": w * ready,
+            "square": d**2,
+            "product": d * previous(d, before["difference"]),
+            "logs": _logs(w, level).abs_(),
+        }
+        terms["slow"] = terms["fast"]
+        sums = {name: discounted_sum(before[name], term, decay_of(TAUS[name])) for name, term in terms.items()}
+        weight = {tau: _weight(count, x.shape[1], tau) for tau in (FAST, SLOW, LONG)}
         fast, slow = sums["fast"] / weight[FAST], sums["slow"] / weight[SLOW]
-        alternation = -sums["product"] / sums["square"].clamp(min=torch.finfo(x.dtype).tiny)
-        rho = (1 - 2 * alternation).clamp(0.0, MOST_CORRELATED)
-        noise = torch.maximum((0.5 * sums["square"] / weight[SLOW]).sqrt(), resolution(slow))
-        scale = torch.maximum(referred.scale, resolution(referred.level))
-        rise = torch.where(number > FIRST, ((x - referred.level) / scale).clamp(0.0, MOST_REMEMBERED), 0.0)
-        log_scale = DEVIATION * sums["logs"] / weight[SLOW]
-        record = _remembered(state["record"], rise)
-        low = {
+        noise = torch.maximum((0.5 * sums["square"] / weight[LONG]).sqrt_(), resolution(slow))
+        alternation = sums["product"] / sums["square"].clamp(min=torch.finfo(x.dtype).tiny).neg_()
+        rho = (1 - 2 * alternation).clamp_(0.0, MOST_CORRELATED)
+        scale = torch.maximum(referred.scale, resolution(level))
+        jump = ((x - level) / scale).clamp_(-MOST_FALL, MOST_RISE).abs_().mul_(ready)
+        ends = sums | {
+            "within": w,
+            "difference": d,
+            "log_scale": DEVIATION * sums["logs"] / weight[SLOW],
+            "record": _remembered(state["record"], jump),
             "best": _least(state["best"], fast, number >= BEST_FROM),
             "calm": _least(state["calm"], noise, number >= CALM_FROM),
         }
-        anchors, newer = self._anchors(state, slow, number)
-        role = block.facts["role"][:, None]
+        anchors = self._anchors(state, slow, count, steps)
         past = Past(
             value=x,
             number=number,
-            role=role,
-            directed=(role == ROLES.index("total")) | (role == ROLES.index("component")) | (direction[:, None] != 0),
+            role=block.facts["role"][:, None],
+            direction=direction[:, None],
             start=first.median(-1, keepdim=True).values,
-            level=referred.level,
+            level=level,
             scale=scale,
-            log_scale=previous(log_scale, state["log_scale"]),
-            record=previous(record, state["record"]),
+            log_scale=previous(ends["log_scale"], state["log_scale"]),
+            record=previous(ends["record"], state["record"]),
+            level_now=torch.lerp(level, w, 1 / LEVEL_TAU),
             fast=fast,
             slow=slow,
             noise=noise,
             alternation=alternation,
-            wander=(1 + rho).sqrt() / (1 - rho),
-            best=low["best"],
-            calm=low["calm"],
-            anchor=anchors,
+            wander=(1 + rho).sqrt_() / (1 - rho),
+            best=ends["best"],
+            calm=ends["calm"],
+            anchor=anchors.pop("series"),
         )
-        ends = sums | low | {"log_scale": log_scale, "record": record, "within": within, "difference": difference}
-        ends |= {"anchor": anchors, "newer": newer}
-        end |= {name: last(series, steps, state[name]) for name, series in ends.items()}
+        end |= anchors | {name: last(series, steps, state[name]) for name, series in ends.items()}
         return end | {"first": first, "count": state["count"] + steps}, past, valid
 
-    def _sums(
-        self, state: State, x: Tensor, number: Tensor, first: Tensor, referred: Referred
-    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """The discounted sums, and the values and differences they are made of; the first values come in at once."""
+    def _begun(self, state: State, first: Tensor) -> State:
+        """The state, or where the first values are complete only now, what it would have to be to end in theirs."""
         level, noise = begin(first)
-        early = torch.minimum(torch.maximum(first, (level - 2 * REACH * noise)[:, None]), (level + 2 * REACH * noise)[:, None])
+        reach = 2 * REACH * noise
+        early = torch.minimum(torch.maximum(first, (level - reach)[:, None]), (level + reach)[:, None])
         steps = early.diff(dim=-1)
         opening = {
             "fast": _discounted(early, FAST),
             "slow": _discounted(early, SLOW),
-            "square": _discounted(steps**2, SLOW),
-            "product": _discounted(steps[:, 1:] * steps[:, :-1], SLOW),
+            "square": _discounted(steps**2, LONG),
+            "product": _discounted(steps[:, 1:] * steps[:, :-1], LONG),
             "logs": _discounted(_logs(early, level[:, None]).abs(), SLOW),
         }
-        begun, ready = number == FIRST, number > FIRST
-        w = torch.where(ready, referred.within, early[:, -1:])
-        d = torch.where(ready, w - previous(w, state["within"]), steps[:, -1:])
-        terms = {
-            "fast": w,
-            "slow": w,
-            "square": d**2,
-            "product": d * previous(d, state["difference"]),
-            "logs": _logs(x, referred.level).abs(),
-        }
-        sums = {}
-        for name, term in terms.items():
-            term = torch.where(ready, term, torch.where(begun, opening[name][:, None], 0.0))
-            sums[name] = discounted_sum(state[name], term, decay_of(FAST if name == "fast" else SLOW))
-        return sums, w, d
+        missing = (FIRST - state["count"]).clamp(min=0)
+        opening = {name: value / decay_of(TAUS[name]) ** missing for name, value in opening.items()}
+        opening |= {"within": level, "difference": torch.zeros_like(level)}
+        return {name: torch.where(missing > 0, value, state[name]) for name, value in opening.items()}
 
-    def _anchors(self, state: State, slow: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
-        """``slow`` at the last but one and at the last of the numbers 16, 32, 64, ..."""
-        doublings = (number / self.first_anchor).log2()
-        at = (doublings >= 0) & (doublings == doublings.round())
-        newer = held(slow, at, state["newer"])
-        return held(previous(newer, state["newer"]), at, state["anchor"]), newer
+    def _anchors(self, state: State, slow: Tensor, count: Tensor, steps: Tensor) -> State:
+        """``anchor`` and ``newer`` (R): ``slow`` at the last but one and last of the numbers 24, 48, 96, ...; and
+        ``series`` (R, T), the anchor at every step.
+        """
+        length = slow.shape[1]
+        doubled = (count / self.first_anchor).clamp(min=0.5).log2().floor() + 1
+        due = self.first_anchor * 2**doubled  # (R, 1) the first one that is not behind
+        place = torch.arange(1, length + 1, dtype=slow.dtype, device=slow.device)
+        anchor, newer = state["anchor"][:, None], state["newer"][:, None]
+        end_anchor, end_newer = anchor, newer
+        series = anchor.expand_as(slow)
+        for _ in range(((self.first_anchor - 1 + length) // self.first_anchor).bit_length()):  # as many as a block can hold
+            at = due - count
+            reached = at <= steps[:, None]
+            series = torch.where(place >= at, newer, series)
+            end_anchor = torch.where(reached, newer, end_anchor)
+            newer = slow.gather(1, (at.clamp(max=length).long() - 1))
+            end_newer = torch.where(reached, newer, end_newer)
+            due = 2 * due
+        return {"anchor": end_anchor.squeeze(1), "newer": end_newer.squeeze(1), "series": series}
 
 
 def _of(state: State, *names: str) -> State:
@@ -198,15 +216,22 @@ def _discounted(x: Tensor, tau: float) -> Tensor:
 def _logs(x: Tensor, level: Tensor) -> Tensor:
     """log(x / level), bounded; 0 where there is none because the level is not above zero."""
     tiny = torch.finfo(x.dtype).tiny
-    ratio = (x.clamp(min=tiny) / level.clamp(min=tiny)).log().clamp(-LOGS, LOGS)
-    return torch.where(level > 0, ratio, 0.0)
+    ratio = (x.clamp(min=tiny) / level.clamp(min=tiny)).log_().clamp_(-LOGS, LOGS)
+    return ratio.mul_(level > 0)
 
 
-def _remembered(before: Tensor, rise: Tensor) -> Tensor:
-    """The largest ``rise`` so far, each worth less by ``exp(-1 / RECORD_TAU)`` with every value."""
-    ages = torch.arange(1, rise.shape[-1] + 1, dtype=rise.dtype, device=rise.device)
+def _weight(count: Tensor, length: int, tau: float) -> Tensor:
+    """The discounted sum of as many ones as there were values: (R, T)."""
+    ages = torch.arange(1, length + 1, dtype=count.dtype, device=count.device)
+    decay = decay_of(tau)
+    return (1 - decay**count * decay**ages) / (1 - decay)
+
+
+def _remembered(before: Tensor, jump: Tensor) -> Tensor:
+    """The largest ``jump`` so far, each worth less by ``exp(-1 / RECORD_TAU)`` with every value."""
+    ages = torch.arange(1, jump.shape[-1] + 1, dtype=jump.dtype, device=jump.device)
     fading = decay_of(RECORD_TAU) ** ages
-    return torch.maximum((rise / fading).cummax(-1).values, before[:, None]) * fading
+    return torch.maximum((jump / fading).cummax(-1).values, before[:, None]) * fading
 
 
 def _least(before: Tensor, x: Tensor, counts: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ LEARNED: Final = 0.3
 """Part of the first values by which a total has to have fallen to count as converged, and no longer as stuck."""
 SCALES: Final = 3.0
 """Standard deviations from which a smaller improvement counts all the same."""
+SEEN: Final = 0.05
+"""An improvement by this much has to be visible: no plateau is claimed of a total that is too noisy for it."""
 SPREAD: Final = Trend(SLOW, 10 * SLOW).spread()
 
 READINGS: Final = (
@@ -54,7 +56,9 @@ def judge(past: Past, thresholds: Mapping[str, Tensor]) -> tuple[dict[str, Tenso
     """The readings, where it is bad, and where that is known, each (R, T)."""
     fall = past.anchor - past.slow
     ratio = fall / past.size(past.anchor)
-    bad = (ratio < thresholds[IMPROVEMENT.name][:, None]) & (fall < SCALES * SPREAD * past.noise * past.wander)
+    unseen = SCALES * SPREAD * past.noise * past.wander
+    bad = (ratio < thresholds[IMPROVEMENT.name][:, None]) & (ratio > -SEEN) & (fall < unseen)
     bad &= past.start - past.slow < LEARNED * past.start.abs()
+    bad &= unseen < SEEN * past.anchor.abs()
     known = past.anchor.isfinite() & (past.role == ROLES.index("total"))
-    return {"total_improvement_ratio": torch.where(known, ratio, torch.nan)}, bad, known
+    return {"total_improvement_ratio": ratio}, bad, known

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from detectors.cell import Facts, Kind, Reading, Threshold
-from detectors.series.past import FAST, SLOW, Past
-from detectors.series.reference import FIRST
+from detectors.cell import ROLES, Facts, Kind, Reading, Threshold
+from detectors.series.past import SLOW, Past
+from detectors.series.reference import FIRST, LEVEL_TAU
 from detectors.trend import Trend
 
-RISE: Final = Threshold("spike_rise", 0.3, "Rise above the series' own level, relative, that counts as a spike.")
+RISE: Final = Threshold("spike_rise", 0.15, "Rise above the series' own level, relative, that counts as a spike.")
 SCALES: Final = 6.0
 """Noise scales that a single value has to rise by: normal noise does so once in 10^9 values."""
-OVER_RECORD: Final = 1.6
-"""Heavy tails: and by this much more than the largest rise before it."""
+NORMAL_RECORD: Final = 3.5
+OVER_RECORD: Final = 2.5
+"""Heavy tails: and by so much more for every scale by which the largest jump before it is above that of normal noise.
+Of noise with the tail of Student's t with 3 degrees of freedom, value n is above r times the largest of those before it
+with a chance of 1 / (n r^3)."""
 LOG_SCALES: Final = 4.0
 """Noise that multiplies, such as that of reinforcement learning losses: and this many in the logarithm."""
 YOUNG: Final = 8.0
@@ -25,7 +29,7 @@ YOUNG: Final = 8.0
 STRETCH: Final = 6.0
 """Standard deviations that the mean of a stretch has to rise by."""
 STRETCH_FROM: Final = 20
-SPREAD: Final = Trend(FAST, SLOW).spread()
+SPREAD: Final = Trend(-1 / math.log(1 - 1 / LEVEL_TAU), SLOW).spread()
 
 READINGS: Final = (
     Reading("spike_rise_ratio", "Rise of the value above the series' own level, relative to it."),
@@ -62,20 +66,15 @@ def judge(past: Past, thresholds: Mapping[str, Tensor]) -> tuple[dict[str, Tenso
     least = thresholds[RISE.name][:, None]
     offset = past.value - past.level
     scales, rise = offset / past.scale, offset / past.size(past.level)
-    limit = torch.maximum(OVER_RECORD * past.record, past.record.new_tensor(SCALES))
-    young = 1 + YOUNG / (past.number - 4).clamp(min=1)
-    tiny = torch.finfo(rise.dtype).tiny
-    logs = (past.value.clamp(min=tiny) / past.level.clamp(min=tiny)).log()
+    limit = SCALES + OVER_RECORD * (past.record - NORMAL_RECORD).clamp_(min=0)
+    young = 1 + YOUNG / (past.number - 4).clamp_(min=1)
     single = (scales > limit * young) & (rise > least)
-    single &= (logs > LOG_SCALES * past.log_scale) | (past.level <= 0)
-    higher = past.fast - past.slow
+    single &= past.value > past.level * (LOG_SCALES * past.log_scale).exp_()
+    higher = past.level_now - past.slow
     stretched = higher / past.size(past.slow)
-    stretch = (higher > STRETCH * SPREAD * past.noise * past.wander) & (stretched > least)
+    stretch = (higher > (STRETCH * SPREAD) * past.noise * past.wander) & (stretched > least)
     stretch &= past.number >= STRETCH_FROM
-    bad = single | stretch
-    known = (past.number > FIRST) & past.directed
-    readings = {
-        "spike_rise_ratio": torch.where(known, torch.where(stretch, torch.maximum(stretched, rise), rise), torch.nan),
-        "spike_noise_scales": torch.where(known, scales, torch.nan),
-    }
-    return readings, bad, known
+    directed = (past.role <= ROLES.index("component")) | (past.direction != 0)
+    known = (past.number > FIRST) & directed
+    worst = torch.where(stretch, torch.maximum(stretched, rise), rise)
+    return {"spike_rise_ratio": worst, "spike_noise_scales": scales}, single | stretch, known
