@@ -10,6 +10,7 @@ from detectors.cell import Cell, Kind, Threshold
 from detectors.components.balance import Balance
 from detectors.components.pinned import Pinned
 from detectors.predictions.diversity import Diversity
+from detectors.series.expectation import Expectation
 from detectors.series.health import Health
 from detectors.series.nonfinite import NonFinite
 from detectors.series.trace import Trace
@@ -17,6 +18,7 @@ from detectors.series.trace import Trace
 CELLS: Final[tuple[Cell, ...]] = (
     NonFinite(),
     Health(),
+    Expectation(),
     Trace(),
     Balance(),
     Pinned(),

@@ -11,12 +11,16 @@ from torch import Tensor
 from detectors.cell import ROLES, Advice, Facts, Kind, Reading, Threshold
 from detectors.series.past import ROOM, Past
 
-RISE: Final = Threshold("divergence_rise", 1.0, "Rise of the total above its best, relative, that counts as divergence.")
+RISE: Final = Threshold(
+    "divergence_rise", 1.0, "Rise of the total above its best, relative, that counts as divergence."
+)
 SCALES: Final = 12.0
 """Standard deviations that the recent mean has to be above the best."""
 LOG_SCALES: Final = 8.0
 """Noise that multiplies: and so many of its scales in the logarithm. Value losses grow with the rewards, fivefold at a
 noise of 30 %, and nothing is wrong with them."""
+CLEAR: Final = 4.0
+"""And so many of the noise that there is now: no divergence is claimed of a total whose noise is 25 % of it."""
 SMALL: Final = 0.1
 """Part of where the run began below which a best is not told from zero."""
 LOST: Final = 0.5
@@ -34,10 +38,10 @@ def _describe(facts: Facts) -> str:
     if facts.state == "resolved":
         return f"{name} ({facts.phase}) is no longer far above its best, at step {facts.step}."
     now = facts.readings
+    times, best = 1 + now["divergence_ratio"], now["divergence_best"]
     return (
-        f"{name} ({facts.phase}) rose to {1 + now['divergence_ratio']:.1f} times its best of {now['divergence_best']:.4g} "
-        f"and does not come back, since step {facts.began}. Stop, and go on from a checkpoint before that step with a "
-        "lower learning rate."
+        f"{name} ({facts.phase}) rose to {times:.1f} times its best of {best:.4g} and does not come back, since step "
+        f"{facts.began}. Stop, and go on from a checkpoint before that step with a lower learning rate."
     )
 
 
@@ -50,7 +54,7 @@ DIVERGENCE: Final = Kind(
     "critical",
     value="divergence_ratio",
     threshold=RISE.name,
-    confirm=8,
+    confirm=12,
     release=20,
     describe=_describe,
     advise=_advise,
@@ -64,9 +68,11 @@ def judge(past: Past, thresholds: Mapping[str, Tensor]) -> tuple[dict[str, Tenso
     higher = past.fast - past.best
     ratio = higher / torch.maximum(past.best.abs(), small.abs() + torch.finfo(higher.dtype).tiny)
     bad = ratio > thresholds[RISE.name][:, None]
-    bad &= higher > (SCALES * ROOM) * past.noise * past.wander
-    bad &= past.fast > torch.maximum(past.best, small) * (LOG_SCALES * past.log_scale).exp_()
+    bad &= higher > (SCALES * ROOM) * past.best_noise
+    bad &= higher > CLEAR * past.noise
+    bad &= past.fast > torch.maximum(past.best, small) * (LOG_SCALES * past.best_logs).exp_()
     bad &= higher > LOST * (past.start - past.best)
-    bad &= past.level >= past.fast - past.noise * past.wander  # a restart of the learning rate comes back down
+    bad &= past.level >= past.fast - ROOM * past.best_noise  # a restart of the learning rate comes back down
     known = (past.number >= FROM) & (past.role == ROLES.index("total"))
-    return {"divergence_ratio": ratio, "divergence_best": past.best}, bad, known
+    best = torch.where(past.direction > 0, -past.best, past.best)
+    return {"divergence_ratio": ratio, "divergence_best": best}, bad, known

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import torch
 from torch import Tensor
 
 from detectors.cell import ROLES, Facts, Kind, Reading, Threshold
@@ -30,10 +29,11 @@ def _describe(facts: Facts) -> str:
     name = facts.subject or "value"
     if facts.state == "resolved":
         return f"{name} ({facts.phase}) no longer jumps from side to side at step {facts.step}."
+    swing = facts.readings["oscillation_swing_ratio"]
     return (
-        f"{name} ({facts.phase}) jumps from side to side at nearly every step, by {facts.readings['oscillation_swing_ratio']:.0%} "
-        f"of its level and more than before, since step {facts.began}. That is what a learning rate beyond the edge of "
-        "stability looks like: lower it, or raise the batch size."
+        f"{name} ({facts.phase}) jumps from side to side at nearly every step, by {swing:.0%} of its level and more "
+        f"than before, since step {facts.began}. That is what a learning rate beyond the edge of stability looks "
+        "like: lower it, or raise the batch size."
     )
 
 

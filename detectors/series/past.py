@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from detectors.cell import Block, State
-from detectors.recurrence import bounded, decay_of, discounted_sum, last, packed, previous, resolution
+from detectors.recurrence import bounded, decay_of, discounted_sum, held, last, packed, previous, resolution
 from detectors.series.reference import DEVIATION, FIRST, LEVEL_TAU, REACH, Reference, begin
 from detectors.trend import MOST_CORRELATED
 
@@ -25,7 +25,7 @@ RECORD_TAU: Final = 2000.0
 """How long the largest jumps are remembered."""
 MOST_RISE: Final = 20.0
 MOST_FALL: Final = 8.0
-"""Bounds of what is remembered, in noise scales: neither a spike nor a drop of the learning rate hides the next spike."""
+"""Bounds of what is remembered, in noise scales: no spike and no drop of the learning rate hides the next spike."""
 LOGS: Final = 3.0
 """Bound of a log ratio: zero and below count as a twentieth of the level."""
 ROOM: Final = 0.35
@@ -39,7 +39,7 @@ EXTREMES: Final = ("best", "calm")
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """At every step, each (R, T); (R, 1) what is known of the row. Where higher is better, values have the other sign."""
+    """At every step, each (R, T); (R, 1) what is known of a row. Values have the other sign where higher is better."""
 
     value: Tensor
     number: Tensor
@@ -69,6 +69,9 @@ class Past:
     """How much further means go because values remember."""
     best: Tensor
     """The smallest ``fast``."""
+    best_logs: Tensor
+    best_noise: Tensor
+    """``log_scale``, and ``noise * wander``, when it was reached: a rise would be noise, too."""
     calm: Tensor
     """The smallest ``noise``."""
     anchor: Tensor
@@ -88,7 +91,7 @@ class Memory:
 
     def init(self, rows: int, like: Tensor) -> State:
         """Some 30 numbers a row."""
-        zeros = (*TAUS, "count", "record", "log_scale", "within", "difference")
+        zeros = (*TAUS, "count", "record", "log_scale", "best_logs", "best_noise", "within", "difference")
         state = {name: like.new_zeros(rows) for name in zeros}
         state |= {name: like.new_full((rows,), torch.inf) for name in EXTREMES}
         state |= {name: like.new_full((rows,), torch.nan) for name in ("anchor", "newer")}
@@ -133,6 +136,10 @@ class Memory:
             "best": _least(state["best"], fast, number >= BEST_FROM),
             "calm": _least(state["calm"], noise, number >= CALM_FROM),
         }
+        wander = (1 + rho).sqrt_() / (1 - rho)
+        reached = fast <= ends["best"]
+        for name, now in (("best_logs", ends["log_scale"]), ("best_noise", noise * wander)):
+            ends[name] = held(now, reached, state[name])
         anchors = self._anchors(state, slow, count, steps)
         past = Past(
             value=x,
@@ -149,8 +156,10 @@ class Memory:
             slow=slow,
             noise=noise,
             alternation=alternation,
-            wander=(1 + rho).sqrt_() / (1 - rho),
+            wander=wander,
             best=ends["best"],
+            best_logs=ends["best_logs"],
+            best_noise=ends["best_noise"],
             calm=ends["calm"],
             anchor=anchors.pop("series"),
         )
@@ -186,7 +195,9 @@ class Memory:
         anchor, newer = state["anchor"][:, None], state["newer"][:, None]
         end_anchor, end_newer = anchor, newer
         series = anchor.expand_as(slow)
-        for _ in range(((self.first_anchor - 1 + length) // self.first_anchor).bit_length()):  # as many as a block can hold
+        for _ in range(
+            ((self.first_anchor - 1 + length) // self.first_anchor).bit_length()
+        ):  # as many as a block can hold
             at = due - count
             reached = at <= steps[:, None]
             series = torch.where(place >= at, newer, series)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import torch
 from torch import Tensor
 
 from detectors.cell import ROLES, Facts, Kind, Reading, Threshold
+from detectors.recurrence import decay_of
 from detectors.series.past import SLOW, Past
-from detectors.trend import Trend
 
 IMPROVEMENT: Final = Threshold(
-    "plateau_improvement", 0.01, "Improvement of the total over half of the run, relative, below which it learns no more."
+    "plateau_improvement",
+    0.01,
+    "Improvement of the total over half of the run, relative, below which it learns no more.",
 )
 LEARNED: Final = 0.3
 """Part of the first values by which a total has to have fallen to count as converged, and no longer as stuck."""
@@ -21,7 +22,8 @@ SCALES: Final = 3.0
 """Standard deviations from which a smaller improvement counts all the same."""
 SEEN: Final = 0.05
 """An improvement by this much has to be visible: no plateau is claimed of a total that is too noisy for it."""
-SPREAD: Final = Trend(SLOW, 10 * SLOW).spread()
+SPREAD: Final = (2 * (1 - decay_of(SLOW)) / (1 + decay_of(SLOW))) ** 0.5
+"""Standard deviation of the difference of two independent slow means, in noise scales."""
 
 READINGS: Final = (
     Reading(
@@ -34,10 +36,11 @@ def _describe(facts: Facts) -> str:
     name = facts.subject or "total"
     if facts.state == "resolved":
         return f"{name} ({facts.phase}) improves again, or got far enough, at step {facts.step}."
+    gained = facts.readings["total_improvement_ratio"]
     return (
-        f"{name} ({facts.phase}) improved by {facts.readings['total_improvement_ratio']:.1%} in more than half of the run, and "
-        f"by little before, at step {facts.began}. If it is at the value of guessing, check the labels, the learning rate "
-        "and that gradients arrive; else it may be all there is to learn."
+        f"{name} ({facts.phase}) improved by {gained:.1%} in more than half of the run, and by little before, at step "
+        f"{facts.began}. If it is at the value of guessing, check the labels, the learning rate and that gradients "
+        "arrive; else it may be all there is to learn."
     )
 
 

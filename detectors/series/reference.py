@@ -62,9 +62,7 @@ class Reference:
         """``level``, ``scale`` and how many values in a row were ``beyond`` reach, each (R)."""
         return {name: like.new_zeros(rows) for name in ("level", "scale", "beyond")}
 
-    def update(
-        self, state: State, x: Tensor, number: Tensor, first: Tensor, steps: Tensor
-    ) -> tuple[State, Referred]:
+    def update(self, state: State, x: Tensor, number: Tensor, first: Tensor, steps: Tensor) -> tuple[State, Referred]:
         """Take T finite values (R, T), of which ``steps`` (R) are not padding.
 
         ``number`` (R, T) counts a row's values from 1. ``first`` (R, N) is looked at when it is complete.
@@ -76,7 +74,8 @@ class Reference:
         values = torch.where(early, level[:, None], x).T.contiguous().unbind()
         paces = torch.where(early, 0.0, (1 / number).clamp(min=1 / SCALE_TAU)).T.contiguous().unbind()
         beyond, grain = state["beyond"], torch.finfo(x.dtype).eps * 2**8
-        levels, scales, offsets, runs = [level], [scale], [], [beyond]
+        levels, scales, runs = [level], [scale], [beyond]
+        offsets: list[Tensor] = []
         for value, pace in zip(values, paces, strict=True):
             offset = value - level
             size = offset.abs()

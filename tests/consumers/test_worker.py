@@ -44,7 +44,7 @@ def test_a_worker_consumes_until_it_is_told_to_stop_and_leaves_a_checkpoint() ->
     worker.run(Stop(20))
     assert worker.telemetry.total("checkpoints") == 1
     assert run_worker_until_idle(broker)["r"].steps == 128
-    assert len(findings_on_topic(broker)) == 5
+    assert len(findings_on_topic(broker)) == 7
 
 
 @pytest.mark.parametrize("away", [range(30), range(8, 30), range(8, 11)])
@@ -141,7 +141,7 @@ def test_findings_that_could_not_be_published_wait_for_the_checkpoint() -> None:
         turn_until_idle(worker, loop)
         assert worker.telemetry.total("broker_errors") == 1
         worker.checkpoint(loop)
-    assert len(findings_on_topic(broker)) == 5
+    assert len(findings_on_topic(broker)) == 7
 
 
 def test_a_turn_raises_when_the_broker_is_away() -> None:
