@@ -12,7 +12,7 @@ import torch
 
 from detectors.cell import ROLES, Block, Facts, Role
 from detectors.series.health import Health
-from tests.detectors.components.test_conflict import noise_of
+from tests.detectors.components.objectives import noise_of
 from tests.detectors.lifecycles import statuses
 
 Floats = npt.NDArray[np.float64]
