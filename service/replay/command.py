@@ -54,6 +54,10 @@ def replay(
         Path | None,
         typer.Option("--mapping", metavar="FILE.yaml", help="A file that names the columns, for all files alike."),
     ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Say whether the totals of the logs may be compared, and where they part."),
+    ] = False,
     to_kafka: Annotated[
         bool, typer.Option("--to-kafka", help="Publish the logs, for a live service to judge, instead of judging them.")
     ] = False,
@@ -79,11 +83,15 @@ def replay(
 
     * `losswatch replay trainer_state.json`
     * `losswatch replay runs/ 'old/**/metrics.json' --html report.html --fail-on critical`
+    * `losswatch replay before.csv after.csv --compare`
     * `losswatch replay trainer_state.json --to-kafka --bootstrap-servers kafka:9092 --speed 60`
     * `losswatch replay log.csv --step iter --total loss --component seg=loss_seg --metric miou=val_miou:higher`
     """
-    if to_kafka and (explain or as_json or html or fail_on):
-        raise Refused("--to-kafka leaves the judging to the service: leave out --explain, --json, --html, --fail-on.")
+    if ((to_kafka or compare or explain) and (as_json or html or fail_on)) or (to_kafka + compare + explain > 1):
+        raise Refused(
+            "--explain, --compare and --to-kafka each do one thing instead of judging: give one of them alone, without "
+            "--json, --html and --fail-on."
+        )
     if (bootstrap_servers or speed is not None) and not to_kafka:
         raise Refused("--bootstrap-servers and --speed are for publishing: add --to-kafka.")
     from service.replay import session
@@ -103,6 +111,8 @@ def replay(
         )
         if to_kafka:
             status = session.publish_all(request, speed or 0.0)
+        elif compare:
+            status = session.compare_all(request)
         elif explain:
             status = session.explain(request)
         else:

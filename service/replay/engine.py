@@ -61,6 +61,8 @@ class RunResult:
     """Those of them that ever fired, as they were when they did, by id."""
     judged: Mapping[str, int]
     """At how many steps each kind was judged; kinds whose input the log does not have are not in it."""
+    components: Mapping[str, Sequence[str]]
+    """The components of each phase's objective."""
     readings: Mapping[str, Mapping[str, float]]
     """The newest readings of each phase's objective, by phase and name."""
     curves: Curves | None
@@ -212,6 +214,7 @@ class Replay:
             findings=sorted(run.findings.values(), key=lambda f: (f.began, f.phase, f.kind, f.subject or "")),
             fired={name: f for name, f in opened.fired.get(run.run, {}).items() if name in run.findings},
             judged=judged_steps(self._fleet.rows, run.run),
+            components={phase: list(row.slots) for phase, row in run.objectives.items()},
             readings={phase: _readings(row.pool, row.row) for phase, row in run.objectives.items()},
             curves=self._curves_of(opened, run) if self._curves else None,
         )

@@ -15,6 +15,8 @@ from typing import Any, Final
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from consumers.rows import Limits
@@ -22,6 +24,7 @@ from losswatch.encoding import encode
 from losswatch.kafka_transport import KafkaTransport
 from losswatch.schema import Finding, Record
 from losswatch.transport import Unavailable
+from service.replay.compare import parting, told, totals
 from service.replay.engine import Names, Outcome, Replay
 from service.replay.files import NoSuchFile, files_of
 from service.replay.publish import Published, at_once, paced, publish
@@ -134,7 +137,7 @@ def judge(request: Request, as_json: bool, html: Path | None, fail_on: Severity 
 
     torch.set_num_threads(1)  # the blocks are small, and handing them out takes longer
     summary = Summary(Console())
-    told: list[Outcome] = []
+    outcomes: list[Outcome] = []
     status = PASSED
     replay = request.replay(curves=html is not None)
     severities = at_least(fail_on) if fail_on else frozenset()
@@ -144,7 +147,7 @@ def judge(request: Request, as_json: bool, html: Path | None, fail_on: Severity 
             advance(1, None)
             summary.add(outcome)
             if html is not None:
-                told.append(outcome)
+                outcomes.append(outcome)
             if any(f.severity in severities for result in outcome.runs for f in verdict_on(result).fired):
                 status = max(status, FOUND)
             if outcome.error is not None:
@@ -152,9 +155,37 @@ def judge(request: Request, as_json: bool, html: Path | None, fail_on: Severity 
                 if as_json:
                     print(outcome.error, file=sys.stderr)
     if html is not None:
-        _write(html, render(told, product_version()))
+        _write(html, render(outcomes, product_version()))
     if not as_json:
         summary.show(refused_of(replay.telemetry.counters["refused"]))
+    return status
+
+
+def compare_all(request: Request) -> int:
+    """Compare the first run of every file with that of the first file."""
+    if len(request.paths) < 2:
+        raise Unusable("Compare with what? --compare takes two logs or more.")
+    outcomes = list(request.replay().results(request.paths))
+    status = PASSED
+    for outcome in outcomes:
+        if outcome.error is not None:
+            print(outcome.error, file=sys.stderr)
+            status = UNREADABLE
+    usable = [outcome for outcome in outcomes if outcome.runs]
+    if len(usable) < 2:
+        raise Unusable("Fewer than two of the files hold a run, so that there is nothing to compare.")
+    first, console = usable[0], Console()
+    for other in usable[1:]:
+        one, two = first.runs[0], other.runs[0]
+        console.print(f"[bold]{escape(one.run)}[/] and [bold]{escape(two.run)}[/]", highlight=False)
+        logs = request.open(first.path), request.open(other.path)
+        phases = [phase for phase in one.components if phase in two.components]
+        for phase in phases:
+            found = parting(totals(logs[0], phase), totals(logs[1], phase))
+            for line in told(one, two, phase, found):
+                console.print(Padding(escape(line), (0, 0, 0, 2), expand=False), highlight=False)
+        if not phases:
+            console.print("  They have no phase with a total in common.", highlight=False)
     return status
 
 

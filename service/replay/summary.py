@@ -129,7 +129,7 @@ class Summary:
         self._say(f"{runs}: {', '.join(told)}." if told else "No run was found.")
 
     def _indented(self, text: str, by: int = 2) -> None:
-        self._console.print(Padding(text, (0, 0, 0, by)), highlight=False)
+        self._console.print(Padding(text, (0, 0, 0, by), expand=False), highlight=False)
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=not self._console.is_terminal)

@@ -176,7 +176,7 @@ def test_a_replay_equals_a_live_worker_to_the_last_finding(tmp_path: Path) -> No
     ("options", "words"),
     [
         (["--to-kafka"], "Publish to which Kafka?"),
-        (["--to-kafka", "--json"], "leaves the judging to the service"),
+        (["--to-kafka", "--json"], "each do one thing instead of judging"),
         (["--speed", "3"], "add --to-kafka"),
         (["--to-kafka", "--bootstrap-servers", "127.0.0.1:1"], "Not everything was published to 127.0.0.1:1"),
     ],
