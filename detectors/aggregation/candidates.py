@@ -45,10 +45,6 @@ class Parts:
     total_quantum: Tensor
     """(R, C)"""
 
-    def precisions(self) -> Tensor:
-        """e^-s, (R, K, C), 0 where not reported."""
-        return (-self.log_var).exp() * self.reported
-
     def count(self) -> Tensor:
         """How many components were reported, (R, C)."""
         return self.reported.sum(1, dtype=self.component.dtype)
@@ -72,32 +68,17 @@ def stacked(several: list[Predicted]) -> Predicted:
 
 def bases(parts: Parts, facts: Mapping[str, Tensor]) -> Predicted:
     """Every formula of `BASES`."""
-    plain = _linear(parts, None, ARITHMETIC)
-    count = parts.count()
-    share = 1 / count.clamp(min=1)
-    mean = Predicted(plain.value * share, plain.size * share, _rounded(parts, plain, share))
-    precision = parts.precisions()
-    tasks = _linear(parts, precision, ROUNDED_WEIGHTS)
-    logs, size = parts.log_var.sum(1), parts.log_var.abs().sum(1)
-    variants = [
-        Predicted(
-            loss * tasks.value + log * logs,
-            loss * tasks.size + log * size,
-            parts.total_quantum + loss * (tasks.slack - parts.total_quantum) + log * size * ROUNDED_WEIGHTS,
-        )
-        for loss, log in zip(LOSS_FACTOR, LOG_FACTOR, strict=True)
-    ]
+    terms = _Terms.of(parts)
+    plain, mean, variants = terms.plain, terms.mean, terms.variants
     weighted = with_weights(parts)
     same = ((weighted.value - plain.value).abs() <= weighted.size * ARITHMETIC) | (
         (weighted.value - mean.value).abs() <= weighted.size * ARITHMETIC
     )
     weighted = Predicted(weighted.value.masked_fill(same, torch.nan), weighted.size, weighted.slack)
-    first, second, pair = parts.component[:, 0], parts.component[:, min(1, parts.component.shape[1] - 1)], count == 2
-    ratios = [
-        _of_value(parts, (x * (1 + y)).masked_fill(~pair, torch.nan), plain)
-        for x, y in ((first, second), (second, first))
-    ]
-    own, trained = declared(parts, facts, ""), declared(parts, facts, "train_")
+    first, second = parts.component[:, 0], parts.component[:, min(1, parts.component.shape[1] - 1)]
+    pair = parts.count() == 2
+    ratios = [_product(parts, x.masked_fill(~pair, torch.nan), y) for x, y in ((first, second), (second, first))]
+    own, trained = _declared(parts, terms, facts, ""), _declared(parts, terms, facts, "train_")
     return stacked([plain, mean, weighted, *variants, own, *ratios, trained])
 
 
@@ -106,31 +87,66 @@ def with_weights(parts: Parts) -> Predicted:
     return _linear(parts, parts.weight, ROUNDED_WEIGHTS)
 
 
-def declared(parts: Parts, facts: Mapping[str, Tensor], prefix: str) -> Predicted:
-    """What the declaration makes of the components; NaN where there is none. ``prefix``: "" or ``train_``."""
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What several formulas are made of."""
+
+    plain: Predicted
+    mean: Predicted
+    variants: tuple[Predicted, ...]
+    squares: Tensor
+    """(R, C): sum of s^2."""
+
+    @classmethod
+    def of(cls, parts: Parts) -> _Terms:
+        plain = _linear(parts, None, ARITHMETIC)
+        share = 1 / parts.count().clamp(min=1)
+        rounding = parts.total_quantum + share * (plain.slack - parts.total_quantum)
+        mean = Predicted(plain.value * share, plain.size * share, rounding)
+        tasks = _linear(parts, (-parts.log_var).exp() * parts.reported, ROUNDED_WEIGHTS)
+        logs, sizes = parts.log_var.sum(1), parts.log_var.abs().sum(1)
+        variants = tuple(
+            Predicted(
+                loss * tasks.value + log * logs,
+                loss * tasks.size + log * sizes,
+                parts.total_quantum + loss * (tasks.slack - parts.total_quantum) + log * sizes * ROUNDED_WEIGHTS,
+            )
+            for loss, log in zip(LOSS_FACTOR, LOG_FACTOR, strict=True)
+        )
+        return cls(plain, mean, variants, parts.log_var.square().sum(1))
+
+
+def _declared(parts: Parts, terms: _Terms, facts: Mapping[str, Tensor], prefix: str) -> Predicted:
+    """What a declaration makes of the components; NaN where there is none. ``prefix``: "" or ``train_``."""
     form, scale = facts[f"{prefix}form"][:, None], facts[f"{prefix}scale"][:, None]
-    weights = _weights(parts, facts, prefix)
-    count = parts.count()
-    kendall = form == FORMS.index("kendall")
-    weights = torch.where((form == FORMS.index("mean"))[..., None], 1 / count.clamp(min=1)[:, None], weights)
-    variant = facts[f"{prefix}variant"].long().clamp(0, len(VARIANTS) - 1)
-    loss, log = (parts.component.new_tensor(factors)[variant][:, None] for factors in (LOSS_FACTOR, LOG_FACTOR))
-    weights = torch.where(kendall[..., None], loss[..., None] * parts.precisions(), weights)
-    regularizer = facts[f"{prefix}regularizer"][:, None]
-    logs = log * parts.log_var.sum(1) + regularizer * parts.log_var.square().sum(1)
-    sizes = log * parts.log_var.abs().sum(1) + (regularizer * parts.log_var.square().sum(1)).abs()
-    exact = torch.where((form == FORMS.index("sum")) | (form == FORMS.index("mean")), ARITHMETIC, ROUNDED_WEIGHTS)
-    linear = _linear(parts, weights, exact)
-    value = linear.value + torch.where(kendall, logs, 0.0)
-    size = linear.size + torch.where(kendall, sizes, 0.0)
-    base, factor = _slot(parts.component, facts[f"{prefix}base"]), _slot(parts.component, facts[f"{prefix}factor"])
-    ratio = form == FORMS.index("ratio")
-    value = torch.where(ratio, base * (1 + factor), value)
-    size = torch.where(ratio, base.abs() * (1 + factor.abs()), size)
-    plain = _rounded(parts, Predicted(value, size, size), 1.0) - parts.total_quantum
-    slack = torch.where(ratio, plain * (1 + factor.abs()) + base.abs() * plain, linear.slack - parts.total_quantum)
-    slack = scale.abs() * (slack + torch.where(kendall, sizes * ROUNDED_WEIGHTS, 0.0)) + parts.total_quantum
+    linear = _linear(parts, _weights(parts, facts, prefix), ROUNDED_WEIGHTS)
+    variant = facts[f"{prefix}variant"].long().clamp(0, len(VARIANTS) - 1)[:, None]
+    kendall = Predicted(
+        *(_picked(variant, *(getattr(one, name) for one in terms.variants)) for name in ("value", "size", "slack"))
+    )
+    regularizer = facts[f"{prefix}regularizer"][:, None] * terms.squares
+    kendall = Predicted(
+        kendall.value + regularizer,
+        kendall.size + regularizer.abs(),
+        kendall.slack + regularizer.abs() * ROUNDED_WEIGHTS,
+    )
+    base, factor = (_slot(parts.component, facts[f"{prefix}{name}"]) for name in ("base", "factor"))
+    ratio = _product(parts, base, factor)
+    by_form = (linear, terms.mean, linear, kendall, ratio)
+    value, size, slack = (
+        _picked((form - 1).long().clamp(0, 4), *(getattr(one, name) for one in by_form))
+        for name in ("value", "size", "slack")
+    )
+    slack = scale.abs() * (slack - parts.total_quantum) + parts.total_quantum
     return Predicted((scale * value).masked_fill(form == 0, torch.nan), scale.abs() * size, slack)
+
+
+def _picked(which: Tensor, *several: Tensor) -> Tensor:
+    """Of several (R, C) the one that ``which`` (R, 1) names."""
+    found = several[0]
+    for place, one in enumerate(several[1:], 1):
+        found = torch.where(which == place, one, found)
+    return found
 
 
 def declared_code(facts: Mapping[str, Tensor], prefix: str) -> Tensor:
@@ -165,13 +181,12 @@ def _linear(parts: Parts, weights: Tensor | None, arithmetic: float | Tensor) ->
     return Predicted(terms.sum(1), size, parts.total_quantum + noise.sum(1) + arithmetic * size)
 
 
-def _rounded(parts: Parts, plain: Predicted, share: Tensor | float) -> Tensor:
-    return parts.total_quantum + share * (parts.quantum.sum(1) + ARITHMETIC * plain.size)
-
-
-def _of_value(parts: Parts, value: Tensor, plain: Predicted) -> Predicted:
-    """Of a product of components: each rounded part times the size of the other, at most."""
-    return Predicted(value, value.abs(), parts.total_quantum + (plain.slack - parts.total_quantum) * (1 + plain.size))
+def _product(parts: Parts, base: Tensor, factor: Tensor) -> Predicted:
+    """``base * (1 + factor)``: each part's rounding times the size of the other."""
+    noise = parts.quantum.sum(1)
+    size = base.abs() * (1 + factor.abs())
+    slack = parts.total_quantum + noise * (1 + factor.abs() + base.abs()) + ARITHMETIC * size
+    return Predicted(base * (1 + factor), size, slack)
 
 
 def _slot(component: Tensor, slot: Tensor) -> Tensor:

@@ -17,6 +17,9 @@ KEEP: Final = 0.75
 """What is left of the older moments after a segment: 4 segments, 64 steps, count in all."""
 SPARE: Final = 8
 """How many more steps than unknowns there must be."""
+CLEAR: Final = 1e-5
+"""Part of a component's square that the others must leave unexplained: with less, the last digits of the sums, which
+depend on the order of summation, show in the weights."""
 UNCERTAIN: Final = 0.02
 """Standard error of a weighted component, of the total, beyond which the weight is not known."""
 
@@ -52,8 +55,8 @@ def fit(packed: Tensor, steps: Tensor, variance: Tensor) -> Fit:
     alone leaves of each.
 
     Normal equations, brought to unit diagonal and solved by the sweep operator (Goodnight 1979, The American
-    Statistician 33), which yields the standard errors and the remaining sum of squares on the way. A component that the
-    others explain up to the square root of the arithmetic's precision makes the fit unknown.
+    Statistician 33), which yields the standard errors and the remaining sum of squares on the way. Weights are 0 where
+    they are not known.
 
     >>> x = torch.tensor([[1.0, 2.0, 4.0] * 6, [3.0, 1.0, 2.0] * 6], dtype=torch.float64)
     >>> sums = products(2 * x[0] - x[1] + 5, x, torch.ones_like(x[0]))
@@ -66,7 +69,7 @@ def fit(packed: Tensor, steps: Tensor, variance: Tensor) -> Fit:
     active = size > 0
     inverse = torch.where(active, 1 / size, 0.0)
     swept = moments * inverse[..., :, None] * inverse[..., None, :]
-    least = torch.finfo(moments.dtype).eps ** 0.5
+    least = max(CLEAR, torch.finfo(moments.dtype).eps ** 0.5)
     mixed = torch.zeros_like(active[..., 0])
     found = []
     for k in (*range(2, n), 1):
@@ -77,7 +80,8 @@ def fit(packed: Tensor, steps: Tensor, variance: Tensor) -> Fit:
         if k in {1, n - 1}:
             found.append(_solution(swept, size, inverse, steps, variance, mixed, constant=k == 1))
     weight, error, known = (torch.stack(pair, -1) for pair in zip(*found, strict=True))
-    return Fit(weight, error, known)
+    unknown = ~known[..., None, :]
+    return Fit(weight.masked_fill(unknown, 0.0), error.masked_fill(unknown, 0.0), known)
 
 
 def _unpacked(packed: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from detectors.aggregation.candidates import BASES, CODES, DECLARED, HALF, MEAN, RATIO, TRAINED, declared_code
+from detectors.aggregation.formulas import FORMULAS
 from detectors.aggregation.segments import LENGTH, LOOK, Segments, split
 from detectors.cell import State
 
@@ -73,13 +74,14 @@ def _over(numerator: Tensor, denominator: Tensor) -> Tensor:
 MOMENTS: Final = 4 * FREE + 6
 
 
-EVIDENCE: Final = ("evidence", "open_hits", "open_misses", "holds")
-"""Of the state: what was found for and against each hypothesis."""
+EVIDENCE: Final = ("evidence", "open", "holds")
+"""Of the state: for each hypothesis, evidence until the stretch that is open, what that adds, and whether it holds."""
+POWERS: Final = tuple(FORMULAS)
 
 
 def fresh_evidence(rows: int, like: Tensor) -> State:
     """No evidence for anything."""
-    state = {name: torch.zeros(rows, COUNT, dtype=torch.int8, device=like.device) for name in EVIDENCE[:3]}
+    state = {name: torch.zeros(rows, COUNT, dtype=torch.int8, device=like.device) for name in EVIDENCE[:2]}
     return state | {"holds": torch.zeros(rows, COUNT, dtype=torch.bool, device=like.device)}
 
 
@@ -87,25 +89,28 @@ def weigh(state: State, hit: Tensor, miss: Tensor, segments: Segments) -> tuple[
     """Weigh the evidence after every `LOOK` steps of a row.
 
     ``hit`` and ``miss`` (R, H, C) bool. Returns the state, and which hypotheses hold and which are beyond doubt
-    (R, H, C / LOOK) from what was seen before each stretch. The first steps that a stretch has in this block add to
-    those of the block before.
+    (R, H, C / LOOK) from what was seen before each stretch.
     """
-    hits, misses = (split(x.to(torch.int8), LOOK).sum(-1, dtype=torch.int8) for x in (hit, miss))
-    starts = segments.starts(LOOK)
+    hits, misses = (split(x.view(torch.int8), LOOK).sum(-1, dtype=torch.int8) for x in (hit, miss))
+    found = hits - COST_OF_A_MISS * misses  # (R, H, N)
+    starts = segments.starts(LOOK)[:, None]
+    started = starts.cumsum(-1)
+    # At the first start what was open until then is closed, at the others the stretch before.
+    closing = torch.cat([torch.zeros_like(found[..., :1]), found[..., :-1]], -1)
+    closing = closing + ((started == 1) & starts) * state["open"][..., None]
     needed = torch.tensor(NEEDED, dtype=torch.int8, device=hit.device)
-    evidence, good, bad, holds = (state[name] for name in EVIDENCE)
-    held, sure = [], []
-    for at in range(hits.shape[-1]):
-        begins = starts[:, at, None]
-        closed = (evidence + good - COST_OF_A_MISS * bad).clamp(0, MOST_EVIDENCE)
-        evidence = torch.where(begins, closed, evidence)
-        holds = torch.where(begins, (closed >= needed) | (holds & (closed > 0)), holds)
-        keep = (~begins).to(torch.int8)
-        good, bad = good * keep + hits[..., at], bad * keep + misses[..., at]
+    evidence, holds = state["evidence"], state["holds"]
+    amounts, held = [], []
+    for start, more in zip(starts.unbind(-1), closing.unbind(-1), strict=True):
+        closed = (evidence + more).clamp_(0, MOST_EVIDENCE)
+        evidence = torch.where(start, closed, evidence)
+        holds = torch.where(start, (closed >= needed) | (holds & (closed > 0)), holds)
+        amounts.append(evidence)
         held.append(holds)
-        sure.append(evidence >= MOST_EVIDENCE)
-    after = {"evidence": evidence, "holds": holds, "open_hits": good, "open_misses": bad}
-    return after, torch.stack(held, -1), torch.stack(sure, -1)
+    newest = torch.where(started == started[..., -1:], found, 0).sum(-1, dtype=torch.int8)  # since the last start
+    still = torch.where(started[..., -1] == 0, state["open"], 0)
+    after = {"evidence": evidence, "open": newest + still, "holds": holds}
+    return after, torch.stack(held, -1), torch.stack(amounts, -1) >= MOST_EVIDENCE
 
 
 def codes_of(facts: Mapping[str, Tensor]) -> Tensor:
@@ -121,7 +126,13 @@ def codes_of(facts: Mapping[str, Tensor]) -> Tensor:
 
 def joined(holds: Tensor, codes: Tensor) -> Tensor:
     """(R, ., N) bool and (R, .) codes to (R, N): the codes of those that hold, each once."""
-    found = torch.zeros(holds.shape[0], holds.shape[-1], dtype=torch.int64, device=holds.device)
-    for at in range(holds.shape[1]):
-        found = found | torch.where(holds[:, at], codes[:, at, None], 0)
-    return found
+    powers = torch.tensor(POWERS, device=codes.device)
+    members = ((codes[..., None] & powers) > 0).to(torch.float32)  # (R, ., F)
+    told = holds.mT.to(torch.float32) @ members  # (R, N, F): how many say so
+    return ((told > 0) * powers).sum(-1)
+
+
+def size_of(codes: Tensor) -> Tensor:
+    """How many formulas a code stands for."""
+    powers = torch.tensor(POWERS, device=codes.device)
+    return ((codes[..., None] & powers) > 0).sum(-1)

@@ -21,7 +21,6 @@ from detectors.aggregation.candidates import (
     Parts,
     Predicted,
 )
-from detectors.aggregation.formulas import FORMULAS
 from detectors.aggregation.hypotheses import (
     EXACT,
     FITTED,
@@ -33,6 +32,7 @@ from detectors.aggregation.hypotheses import (
     VARIANTS,
     codes_of,
     joined,
+    size_of,
 )
 from detectors.aggregation.parameters import Fitted
 from detectors.aggregation.reports import Told
@@ -208,8 +208,7 @@ def identified(
     size = torch.maximum(told.total.abs(), bases.size[:, 0])
     weights = torch.where(is_fit & fits[:, 0], 0, 1)
     weight, error = (_chosen(x, spread(weights, LOOK), spread(is_fit, LOOK)) for x in (fitted.weight, fitted.error))
-    count = sum(((code & bit) > 0).to(scale.dtype) for bit in FORMULAS)
-    assert isinstance(count, Tensor)
+    count = size_of(code).to(scale.dtype)
     return {
         "total_form": code.to(scale.dtype).masked_fill(lost, torch.nan),
         "total_scale": scale.masked_fill(lost, torch.nan),

@@ -6,6 +6,7 @@ Letters: R rows, K components, S segments, C columns; FREE formulas as in `hypot
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from detectors.aggregation.hypotheses import FREE
 from detectors.aggregation.reports import Told
 from detectors.aggregation.segments import LENGTH, Segments, split
 from detectors.cell import State
+
+COUNTED: Final = 2
+"""Sums before the products: of steps, and of their squared rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,86 +42,51 @@ class Fitted:
 
 
 def fresh_parameters(rows: int, slots: int, like: Tensor) -> State:
-    """Nothing summed and nothing known."""
-    return {
-        "moments": like.new_zeros(rows, hypotheses.MOMENTS),
-        "products": like.new_zeros(rows, packed_size(MOST_SLOTS if slots > MOST_SLOTS else slots)),
-        "products_steps": like.new_zeros(rows),
-        "products_variance": like.new_zeros(rows),
-        "simple": like.new_full((rows, 2 * FREE + 3), torch.nan),
-        "weight": like.new_zeros(rows, 1 + slots, 2),
-        "weight_error": like.new_zeros(rows, 1 + slots, 2),
-        "weight_known": torch.zeros(rows, 2, dtype=torch.bool, device=like.device),
-    }
+    """Nothing summed: not yet, and not when the segment that is open began."""
+    size = hypotheses.MOMENTS + COUNTED + packed_size(slots)
+    return {name: like.new_zeros(rows, size) for name in ("sums", "sums_before")}
 
 
 def estimated(state: State, segments: Segments, told: Told, parts: Parts, bases: Predicted) -> tuple[State, Fitted]:
     """Take the block's steps, and fit where a segment starts."""
-    starts = segments.starts(LENGTH)
     size = bases.size[:, SUM]
     used = (told.judged & told.whole & (size > 0) & size.isfinite()).to(size.dtype)
-    sums, at_start = _summed(
-        state["moments"],
-        hypotheses.moments_of(told.total, bases.value[:, :FREE], parts.log_var.square().sum(1), size, used).mT,
-        starts,
-        hypotheses.KEEP,
+    moments = hypotheses.moments_of(told.total, bases.value[:, :FREE], parts.log_var.square().sum(1), size, used)
+    terms = torch.cat([moments.mT, _products(told, parts, bases, used)], -1)
+    keep = terms.new_full(terms.shape[-1:], KEEP)
+    keep[: hypotheses.MOMENTS] = hypotheses.KEEP
+    newest, before, sums = _summed(state, terms, segments.starts(LENGTH), keep)
+
+    factor, remainder, regularizer = torch.split(
+        hypotheses.parameters_of(sums[..., : hypotheses.MOMENTS]).mT, [FREE, FREE, 3], 1
     )
-    simple, newest = _in_force(state["simple"], hypotheses.parameters_of(at_start), starts)
-    after = {"moments": sums, "simple": newest}
-    factor, remainder, regularizer = torch.split(simple.mT, [FREE, FREE, 3], 1)
-    more, weights = _weights(state, told, parts, bases, used, starts)
-    return after | more, Fitted(factor, remainder, regularizer, *weights)
-
-
-def _weights(
-    state: State, told: Told, parts: Parts, bases: Predicted, used: Tensor, starts: Tensor
-) -> tuple[State, tuple[Tensor, Tensor, Tensor]]:
+    steps, noise = sums[..., hypotheses.MOMENTS], sums[..., hypotheses.MOMENTS + 1]
+    found = fit(sums[..., hypotheses.MOMENTS + COUNTED :], steps, noise / steps.clamp(min=1))
     slots = parts.component.shape[1]
+    weight, error = (pad(x, (0, 0, 0, max(slots - MOST_SLOTS, 0))) for x in (found.weight, found.error))
+    known = found.known & (slots <= MOST_SLOTS)
+    return {"sums": newest, "sums_before": before}, Fitted(factor, remainder, regularizer, weight, error, known)
+
+
+def _products(told: Told, parts: Parts, bases: Predicted, used: Tensor) -> Tensor:
+    """What `fit.fit` needs of every segment, (R, S, P), behind the number of steps and their rounding, squared."""
     per = torch.where(used > 0, 1 / bases.size[:, SUM], 0.0)
-    usable = torch.where(used > 0, told.total, 0.0) * per
+    total = torch.where(used > 0, told.total, 0.0) * per
     component = torch.where((used > 0)[:, None], parts.component, 0.0) * per[:, None]
     rounding = torch.where(used > 0, bases.slack[:, SUM], 0.0) * per
-    sums, at_start = _summed(
-        state["products"],
-        products(split(usable, LENGTH), split(component, LENGTH).transpose(1, 2), split(per, LENGTH)),
-        starts,
-        KEEP,
-    )
-    steps, steps_at = _summed(state["products_steps"][:, None], split(used, LENGTH).sum(-1)[..., None], starts, KEEP)
-    noise, noise_at = _summed(
-        state["products_variance"][:, None], split(rounding.square(), LENGTH).sum(-1)[..., None], starts, KEEP
-    )
-    found = fit(at_start, steps_at[..., 0], noise_at[..., 0] / steps_at[..., 0].clamp(min=1))
-    wide = (0, 0, 0, max(slots - MOST_SLOTS, 0))
-    told_apart = found.known & (slots <= MOST_SLOTS)
-    weight, newest_weight = _in_force(state["weight"], pad(found.weight, wide), starts)
-    error, newest_error = _in_force(state["weight_error"], pad(found.error, wide), starts)
-    known, newest_known = _in_force(state["weight_known"], told_apart, starts)
-    after = {
-        "products": sums,
-        "products_steps": steps[:, 0],
-        "products_variance": noise[:, 0],
-        "weight": newest_weight,
-        "weight_error": newest_error,
-        "weight_known": newest_known,
-    }
-    return after, (weight, error, known)
+    counted = torch.stack([split(used, LENGTH).sum(-1), split(rounding.square(), LENGTH).sum(-1)], -1)
+    squares = products(split(total, LENGTH), split(component, LENGTH).transpose(1, 2), split(per, LENGTH))
+    return torch.cat([counted, squares], -1)
 
 
-def _summed(before: Tensor, terms: Tensor, starts: Tensor, keep: float) -> tuple[Tensor, Tensor]:
-    """Discounted sums: the newest (R, M), and what they were when each segment began (R, S, M); ``terms`` (R, S, M)."""
-    at_start = []
+def _summed(state: State, terms: Tensor, starts: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Discounted sums of ``terms`` (R, S, M): the newest, those before the open segment, (R, M), and those before each
+    segment (R, S, M). Kept are sums and not what is fitted to them, which the order of summation moves much further."""
+    sums, before = state["sums"], state["sums_before"]
+    found = []
     for at in range(terms.shape[1]):
-        at_start.append(before)
-        before = before * torch.where(starts[:, at, None], keep, 1.0).to(before.dtype) + terms[:, at]
-    return before, torch.stack(at_start, 1)
-
-
-def _in_force(before: Tensor, fresh: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
-    """Of ``fresh`` (R, S, ...) the newest that a segment of this block began with, at each segment and at the end."""
-    out = []
-    for at in range(fresh.shape[1]):
-        begins = starts[:, at].view(-1, *[1] * (before.dim() - 1))
-        before = torch.where(begins, fresh[:, at], before)
-        out.append(before)
-    return torch.stack(out, 1), before
+        begins = starts[:, at, None]
+        before = torch.where(begins, sums, before)
+        sums = torch.where(begins, sums * keep, sums) + terms[:, at]
+        found.append(before)
+    return sums, before, torch.stack(found, 1)

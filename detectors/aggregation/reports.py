@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from detectors.aggregation.candidates import Parts
-from detectors.aggregation.precision import FORGET, digits, quantum
+from detectors.aggregation.precision import FORGET, quantum, resolved
 from detectors.aggregation.segments import LENGTH, Segments
 from detectors.cell import MEASURED, Block, State
 
@@ -47,8 +47,9 @@ def read(state: State, block: Block, segments: Segments) -> tuple[State, Told, P
     series = torch.cat([total[:, None], component], 1)  # (R, 1 + K, C)
     told = torch.cat([(reported["total"] & segments.valid)[:, None], given], 1)
     series = series.masked_fill(~told, torch.nan)
-    state, seen = _seen(state, digits(series), segments)
-    steps = quantum(series, seen)  # (R, 1 + K, C)
+    own_digits, magnitude = resolved(series)
+    state, seen = _seen(state, own_digits, segments)
+    steps = quantum(series, seen, magnitude)  # (R, 1 + K, C)
     own = steps[:, :1]
     zeros = torch.where(steps[:, 1:] == 0, own, steps[:, 1:])  # always 0.0000: rounded as finely as the total
     parts = Parts(

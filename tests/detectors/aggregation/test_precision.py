@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from detectors.aggregation.precision import digits, quantum
+from detectors.aggregation.precision import quantum, resolved
+
+
+def steps(x: torch.Tensor) -> torch.Tensor:
+    shown, magnitude = resolved(x)
+    return quantum(x, shown.amax(0).expand(len(x), 3), magnitude)
 
 
 def step_of(values: list[float]) -> list[float]:
     """The step between neighbouring numbers at each value, after all were seen."""
     x = torch.tensor(values, dtype=torch.float64)
-    found: list[float] = quantum(x, digits(x).amax(0).expand(len(values), 3)).tolist()
+    found: list[float] = steps(x).tolist()
     return found
 
 
@@ -32,10 +37,10 @@ def test_numbers_in_full_precision_have_the_step_of_single_precision_at_most() -
 def test_numbers_in_half_precision_have_its_step(dtype: torch.dtype, bits: int) -> None:
     x = torch.rand(50, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 1
     x = x.to(dtype).double()
-    assert quantum(x, digits(x).amax(0).expand(50, 3)).max() >= 2.0**-bits
+    assert steps(x).max() >= 2.0**-bits
 
 
 def test_zero_and_what_is_not_finite_say_nothing() -> None:
     x = torch.tensor([0.0, float("nan"), float("inf")], dtype=torch.float64)
-    assert digits(x).tolist() == [[0.0] * 3] * 3
-    assert quantum(x, digits(x)).tolist() == [0.0] * 3
+    assert resolved(x)[0].tolist() == [[0.0] * 3] * 3
+    assert steps(x).tolist() == [0.0] * 3
