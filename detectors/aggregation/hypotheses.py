@@ -52,13 +52,13 @@ def moments_of(total: Tensor, value: Tensor, squares: Tensor, size: Tensor, used
 
     ``total``, ``squares`` (sum of s^2) and ``used`` are (R, C), ``value`` (R, FREE, C) the formulas.
     """
-    per = used / size
-    y, p, q = (total * per)[:, None], value * per[:, None], (squares * per)[:, None]
-    left, one = y - p, per[:, None]
-    r = left[:, VARIANTS]
-    terms = torch.cat([y * p, p * p, left * one, (one * one).expand_as(p), r * q, (q * q).expand_as(r)], 1)
-    terms = torch.where(terms.isfinite() & (used > 0)[:, None], terms, 0.0)
-    return split(terms, LENGTH).sum(-1)
+    per = torch.where(used > 0, 1 / size, 0.0)[:, None]
+    per = torch.where(value.isfinite(), per, 0.0)  # (R, FREE, C)
+    y, p = total.nan_to_num(0.0)[:, None] * per, torch.where(per > 0, value, 0.0) * per
+    q = squares.nan_to_num(0.0)[:, None] * per[:, VARIANTS]
+    left = y - p
+    terms = (y * p, p * p, left * per, per * per, left[:, VARIANTS] * q, q * q)
+    return torch.cat([split(term, LENGTH).sum(-1) for term in terms], 1)
 
 
 def parameters_of(moments: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from detectors.aggregation.candidates import (
     LOG_FACTOR,
     LOSS_FACTOR,
     MEAN,
+    SUM,
     TRAINED,
     Parts,
     Predicted,
@@ -72,48 +73,45 @@ def tried(
     the block, behind the total.
     """
     total, quantum = told.total[:, None], told.quantum[:, None]
-    value, slack = bases.value[:, :FREE], bases.slack[:, :FREE]
-    wide = _widened(told, bases, facts)
+    value, slack, size = bases.value[:, :FREE], bases.slack[:, :FREE], bases.size[:, :FREE]
     factor, remainder, regularizer = (
         x.repeat_interleave(LENGTH, -1) for x in (fitted.factor, fitted.remainder, fitted.regularizer)
     )
     squares = regularizer * parts.log_var.square().sum(1, keepdim=True)
     shifted, loose = _shifted(told, main, before, segments)
     linear, linear_slack, linear_size = _linear(told, parts, fitted)
-    residual = torch.cat(
-        [
-            total - bases.value,
-            total - factor * value,
-            total - value - remainder,
-            total - bases.value[:, VARIANTS] - squares,
-            shifted,
-            total - linear,
-        ],
-        1,
-    )
-    rounding = torch.cat(
-        [
-            bases.slack,
-            WIDER * (quantum + factor.abs() * (slack - quantum)),
-            WIDER * slack,
-            WIDER * bases.slack[:, VARIANTS],
-            loose,
-            linear_slack,
-        ],
-        1,
-    )
-    size = bases.size
-    coarsest = COARSE * torch.cat(
-        [size, size[:, :FREE], size[:, :FREE], size[:, VARIANTS], main.size[:, None].expand(-1, 2, -1)], 1
-    )
-    coarsest = torch.cat([coarsest, FINE * linear_size], 1)
     median = (told.measured == MEASURED.index("median"))[:, None]
-    telling = residual.isfinite() & (rounding <= coarsest) & (coarsest > 0) & told.judged[:, None]
-    telling[:, EXACT.stop :] &= ~median
-    telling[:, EXACT] |= median & told.judged[:, None] & residual[:, EXACT].isfinite() & (size > 0)
-    rounding[:, EXACT] += wide
-    fits = residual.abs() <= rounding
-    return telling & fits, telling & ~fits & told.whole[:, None]
+    judged = (told.judged & (bases.size[:, SUM] > 0))[:, None]
+    precise = judged & ~median
+    left = total - bases.value
+    families = [
+        _tested(left, bases.slack, COARSE * bases.size, judged, median, _widened(told, bases, facts)),
+        _tested(total - factor * value, WIDER * (quantum + factor.abs() * (slack - quantum)), COARSE * size, precise),
+        _tested(left[:, :FREE] - remainder, WIDER * slack, COARSE * size, precise),
+        _tested(left[:, VARIANTS] - squares, WIDER * slack[:, VARIANTS], COARSE * size[:, VARIANTS], precise),
+        _tested(shifted, loose, COARSE * main.size[:, None], precise),
+        _tested(total - linear, linear_slack, FINE * linear_size, precise),
+    ]
+    hit, miss = (torch.cat(found, 1) for found in zip(*families, strict=True))
+    return hit, miss & told.whole[:, None]
+
+
+def _tested(
+    residual: Tensor,
+    rounding: Tensor,
+    coarsest: Tensor,
+    judged: Tensor,
+    anyway: Tensor | None = None,
+    wider: Tensor | float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Steps that fit and that do not, of those whose rounding says anything, or that are judged ``anyway``."""
+    off = residual.abs()
+    telling = rounding <= coarsest
+    if anyway is not None:
+        telling |= anyway
+    telling = telling & (off < torch.inf) & judged
+    fits = off <= rounding + wider
+    return telling & fits, telling & ~fits
 
 
 def _widened(told: Told, bases: Predicted, facts: Mapping[str, Tensor]) -> Tensor:
