@@ -95,7 +95,7 @@ def replay(
     if (bootstrap_servers or speed is not None) and not to_kafka:
         raise Refused("--bootstrap-servers and --speed are for publishing: add --to-kafka.")
     from service.replay import session
-    from service.replay.session import Request
+    from service.replay.request import Request, Unusable
 
     try:
         request = Request.of(
@@ -117,7 +117,7 @@ def replay(
             status = session.explain(request)
         else:
             status = session.judge(request, as_json, html, fail_on)
-    except session.Unusable as error:
+    except Unusable as error:
         raise Refused(str(error)) from error
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -16,30 +16,29 @@ class NoSuchFile(Exception):
     """What was given names no file; the message says so."""
 
 
-def files_of(given: Iterable[str]) -> list[Path]:
-    """The files, each once: files as they are, of folders whatever may be a log, of patterns whatever fits.
+def files_of(given: Iterable[str]) -> dict[Path, bool]:
+    """The files, each once, and whether it was asked for: files as they are, of patterns whatever fits; of folders
+    whatever may be a log.
 
     Raises NoSuchFile.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, bool] = {}
     for each in given:
-        for path in _expanded(each):
-            found.setdefault(path)
-    return list(found)
+        for path, named in _expanded(each):
+            found[path] = found.get(path, False) or named
+    return found
 
 
-def _expanded(given: str) -> Iterator[Path]:
+def _expanded(given: str) -> Iterator[tuple[Path, bool]]:
     path = Path(given)
-    if path.is_dir():
-        yield from _in_folder(path)
-    elif path.exists() or not has_magic(given):
-        yield path
+    if path.exists() or not has_magic(given):
+        matching = [path]
     else:
-        matching = sorted(glob(given, recursive=True))
-        if not matching:
-            raise NoSuchFile(f"No file fits {given}.")
-        for match in map(Path, matching):
-            yield from _in_folder(match) if match.is_dir() else [match]
+        matching = [Path(match) for match in sorted(glob(given, recursive=True))]
+    if not matching:
+        raise NoSuchFile(f"No file fits {given}.")
+    for match in matching:
+        yield from ((inside, False) for inside in _in_folder(match)) if match.is_dir() else [(match, True)]
 
 
 def _in_folder(folder: Path) -> list[Path]:

@@ -30,6 +30,10 @@ class Unreadable(Exception):
         self.path, self.line, self.reason = path, line, reason
 
 
+class NoLog(Unreadable):
+    """A file that is none of the formats: it may well be no log at all."""
+
+
 class Notes:
     """The counts of one reading, and the first line that was no row."""
 

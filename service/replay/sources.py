@@ -13,12 +13,12 @@ from service.replay.assembly import Assembly, Origin
 from service.replay.columns import Columns
 from service.replay.head import Head
 from service.replay.mapping import Namer, Options, Place, hash_of
-from service.replay.notes import Notes, Unreadable
+from service.replay.notes import NoLog, Notes, Unreadable
 from service.replay.readers import FORMATS, wire
 from service.replay.readers.format import Format
 from service.replay.steps import StepColumn, Stepper, find
 
-__all__ = ["Direction", "Log", "Options", "Unreadable", "format_names", "open_log"]
+__all__ = ["Direction", "Log", "NoLog", "Options", "Unreadable", "format_names", "open_log"]
 
 
 class Log(Protocol):
@@ -72,7 +72,7 @@ def open_log(path: Path, options: Options | None = None) -> Log:
     for each in FORMATS:
         if chosen.format == each.name or (chosen.format is None and each.detect(head)):
             return TableLog(path, head, each, chosen)
-    raise Unreadable(path, 1, _strange(head))
+    raise NoLog(path, 1, _strange(head))
 
 
 class WireLog:

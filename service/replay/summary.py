@@ -37,6 +37,7 @@ class Summary:
         self._runs: list[tuple[RunResult, Verdict]] = []
         self._failed: list[Outcome] = []
         self._notes: list[str] = []
+        self._overlooked = 0
 
     def add(self, outcome: Outcome) -> None:
         """Take in what became of a file."""
@@ -46,8 +47,13 @@ class Summary:
         notes = [*outcome.unusable, *(f"{what}: {count}" for what, count in outcome.warnings.items())]
         self._notes += [f"{outcome.path}: {note}" for note in notes]
 
-    def show(self, refused: Mapping[str, int]) -> None:
-        """Print everything. ``refused`` are the series that a cap kept out, by cap."""
+    def overlook(self) -> None:
+        """Count a file that was found in a folder and is no log."""
+        self._overlooked += 1
+
+    def show(self, refused: Mapping[str, int], faults: int = 0) -> None:
+        """Print everything. ``refused`` are the series that a cap kept out, by cap; ``faults`` counts the blocks that a
+        detector could not judge."""
         self._runs.sort(key=lambda pair: (pair[1].rank, pair[1].fired[0].began if pair[1].fired else 0, pair[0].run))
         if len(self._runs) <= IN_FULL:
             for result, verdict in self._runs:
@@ -62,6 +68,10 @@ class Summary:
             self._say(
                 f"[yellow]The cap {escape(cap)} kept {count} series out; docs/settings.md tells how to raise it.[/]"
             )
+        if faults:
+            self._say(f"[bold red]{faults} blocks could not be judged: a fault of losswatch, told in the log above.[/]")
+        if self._overlooked:
+            self._say(f"[dim]Files in the folders that are no logs: {self._overlooked}.[/]")
         for outcome in self._failed:
             self._say(f"[bold red]Unreadable:[/] {escape(str(outcome.error))}")
         self._totals()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def names(found: list[Path], folder: Path) -> list[str]:
+def names(found: Iterable[Path], folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in found]
 
 
@@ -35,13 +36,15 @@ def test_a_pattern_stands_for_files_and_folders(folder: Path) -> None:
 
 
 def test_a_file_is_taken_once(folder: Path) -> None:
-    assert len(files_of([str(folder / "b"), str(folder / "b/log.json"), str(folder / "b" / "*")])) == 1
+    assert files_of([str(folder / "b"), str(folder / "b/log.json"), str(folder / "b" / "*")]) == {
+        folder / "b/log.json": True
+    }
 
 
 def test_a_name_with_brackets_is_a_name(folder: Path) -> None:
     odd = folder / "run[1].csv"
     odd.write_text("x")
-    assert files_of([str(odd)]) == [odd]
+    assert files_of([str(odd)]) == {odd: True}
 
 
 def test_nothing_to_read_is_said(folder: Path) -> None:

@@ -18,7 +18,7 @@ from tests.service.replay.sample import sample_outcomes
 
 
 def replay(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, ["replay", *map(str, arguments)], env={"COLUMNS": "120"})
+    return CliRunner().invoke(app, ["replay", *map(str, arguments)], env={"COLUMNS": "1000"})
 
 
 @pytest.fixture
@@ -62,7 +62,8 @@ def test_findings_are_printed_as_on_the_wire(collapse: Path) -> None:
 def test_nothing_found_is_not_told_as_healthy_where_detectors_stayed_silent(tmp_path: Path) -> None:
     result = replay(write_log(tmp_path / "short.jsonl", [make_steps("short", 0, 2, seq=0)]))
     assert "Nothing was found." in result.output
-    assert "Never judged, too few steps or a part of the input missing: component conflict" in result.output
+    silent = next(line for line in result.output.splitlines() if "Never judged, too few steps" in line)
+    assert "component conflict" in silent
     assert "healthy" not in result.output.replace("that is not healthy", "")
 
 
@@ -82,14 +83,26 @@ def test_an_unreadable_file_gives_status_2_and_the_others_go_on(collapse: Path, 
     assert "diversity_collapse" in result.stdout
 
 
-def test_many_files_give_a_line_each_the_worst_first(tmp_path: Path, collapse: Path, broken: Path) -> None:
+@pytest.mark.usefixtures("collapse", "broken")
+def test_many_files_give_a_line_each_the_worst_first(tmp_path: Path) -> None:
     for n in range(4):
         write_log(tmp_path / f"calm-{n}.jsonl", [make_steps(f"calm-{n}", 0, 64, seq=0)])
     result = replay(tmp_path)
     lines = result.output.splitlines()
     assert lines[0].startswith("Critical  ttt-42  224 rows  non finite (train total) since step 35; ")
     assert [line.split()[2] for line in lines if line.startswith("Nothing found")] == [f"calm-{n}" for n in range(4)]
-    assert lines[-1] == "5 runs: 1 critical, 4 nothing found, 1 unreadable."
+    assert lines[-1] == "5 runs: 1 critical, 4 nothing found."
+
+
+@pytest.mark.parametrize("action", [(), ("--explain",), ("--compare",)], ids=["judge", "explain", "compare"])
+def test_what_lies_beside_logs_in_a_folder_is_overlooked(
+    tmp_path: Path, calm: Path, collapse: Path, broken: Path, action: tuple[str, ...]
+) -> None:
+    found = replay(tmp_path, *action)
+    assert (found.exit_code, found.stderr) == (0, "")
+    assert replay(calm, collapse, broken, *action).exit_code == 2
+    if not action:
+        assert "Files in the folders that are no logs: 1." in found.stdout
 
 
 def test_thresholds_are_those_of_the_deployment_unless_told_otherwise(
@@ -137,8 +150,8 @@ def test_columns_are_named_on_the_command_line_or_in_a_file(tmp_path: Path) -> N
     )
     by_options, by_file = replay(log, "--json", *options), replay(log, "--json", "--mapping", mapping)
     assert by_options.stdout == by_file.stdout
-    [began] = {line["began"] for line in map(json.loads, by_file.stdout.splitlines())}
-    assert began == 400
+    found = map(json.loads, by_file.stdout.splitlines())
+    assert {line["began"] for line in found if line["kind"] == "non_finite"} == {400}
     explained = replay(log, "--explain", "--mapping", mapping).output
     assert "quality" in explained
     assert "tick" in explained
