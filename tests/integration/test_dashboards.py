@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from examples.test_time_adaptation import PHASE, paced
+from examples.test_time_adaptation import paced
 from tests.brokers import free_port, start_tansu
 from tests.deploy.grafana.dashboards import DASHBOARDS, ROOT, PanelQuery, queries, substituted
 from tests.integration import traffic
@@ -40,7 +40,7 @@ VALUES = {
     "project": ".*",
     "team": ".*",
     "run": traffic.COLLAPSING,
-    "phase": PHASE,
+    "phase": ".+",
     "__rate_interval": "8s",
     "__range": "60s",
 }
