@@ -23,7 +23,7 @@ CLEAR: Final = 4.0
 """And so many of the noise that there is now: no divergence is claimed of a total whose noise is 25 % of it."""
 SMALL: Final = 0.1
 """Part of where the run began below which a best is not told from zero."""
-LOST: Final = 0.5
+LOST: Final = 0.3
 """Part of what the run had gained that has to be lost."""
 FROM: Final = 16
 

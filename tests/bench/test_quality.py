@@ -1,0 +1,37 @@
+"""The detectors are as good as they were when the quality suite was last written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.quality import recorded
+from bench.quality.noise import Draw
+from bench.quality.score import loss_side_kinds
+from bench.quality.synthetic import GENERATORS
+
+KINDS = loss_side_kinds()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_has_a_generator(kind: str) -> None:
+    assert kind in GENERATORS, f"add a generator for {kind} to bench/quality/synthetic.py"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_is_recorded(kind: str) -> None:
+    assert kind in recorded.load(), "run python -m bench.quality --write"
+
+
+def test_no_kind_became_worse_than_its_tolerance() -> None:
+    before = {kind: figures for kind, figures in recorded.load().items() if kind in KINDS}
+    assert recorded.worse(recorded.measure(sorted(before)), before) == []
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_a_generator_makes_the_same_run_from_the_same_seed(kind: str) -> None:
+    first, second = (GENERATORS[kind](Draw(np.random.default_rng(3), "white", 0.1, 3.0, 120, 60)) for _ in range(2))
+    for one, other in zip(first.phases, second.phases, strict=True):
+        if "total" in one.fields:
+            np.testing.assert_array_equal(one.fields["total"], other.fields["total"])
+    assert (first.declared, first.onset) == (second.declared, second.onset)
