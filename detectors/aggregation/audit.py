@@ -118,11 +118,10 @@ class Audit:
         hit, miss = identify.tried(told, parts, bases, fitted, main, state["before"], facts, segments)
         evidence, holds, sure = hypotheses.weigh(state, hit, miss, segments)
         found = identify.identified(told, bases, fitted, facts, holds, hit, segments)
+        explained = hit[:, EXACT].any(1) | (hit & spread(holds, LOOK)).any(1)
         judge = _judge(state, holds & sure, segments)
         expected, form = _expected(judge, bases, facts)
-        ratio, verdict = _verdict(
-            told, expected, hit[:, EXACT].any(1) & (facts["form"] == 0)[:, None], segments, thresholds
-        )
+        ratio, verdict = _verdict(told, expected, explained & (facts["form"] == 0)[:, None], segments, thresholds)
         readings = {
             **_totals(parts, told, bases, facts),
             **found,
@@ -166,6 +165,7 @@ def _judge(state: State, sure: Tensor, segments: Segments) -> Tensor:
     """(R, N) int64: which of `candidates.BASES` is beyond doubt or was the last to be; `NONE` until then."""
     known = sure[:, EXACT].clone()
     known[:, DECLARED] = False
+    known[:, hypotheses.VARIANTS] = False  # a regularizer that nobody declared grows as the log variances do
     places = torch.arange(known.shape[1], device=known.device)[:, None]
     first = torch.where(known, places, known.shape[1]).amin(1)
     valid = (first < known.shape[1]) & segments.starts(LOOK)

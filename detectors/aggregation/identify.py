@@ -43,6 +43,8 @@ from detectors.recurrence import previous
 
 COARSE: Final = 0.02
 """Rounding, of the size of the terms, from which a step says nothing about formulas."""
+MEDIUM: Final = 0.005
+"""The same about a fitted factor or constant."""
 FINE: Final = 1e-3
 """The same about fitted weights: smooth series are sums of others to two digits by chance."""
 AT_ONCE: Final = 1e-5
@@ -77,6 +79,8 @@ def tried(
     factor, remainder, regularizer = (
         x.repeat_interleave(LENGTH, -1) for x in (fitted.factor, fitted.remainder, fitted.regularizer)
     )
+    amount = factor.abs()
+    scaled = quantum + amount * (slack - quantum)
     squares = regularizer * parts.log_var.square().sum(1, keepdim=True)
     shifted, loose = _shifted(told, main, before, segments)
     linear, linear_slack, linear_size = _linear(told, parts, fitted)
@@ -86,9 +90,9 @@ def tried(
     left = total - bases.value
     families = [
         _tested(left, bases.slack, COARSE * bases.size, judged, median, _widened(told, bases, facts)),
-        _tested(total - factor * value, WIDER * (quantum + factor.abs() * (slack - quantum)), COARSE * size, precise),
-        _tested(left[:, :FREE] - remainder, WIDER * slack, COARSE * size, precise),
-        _tested(left[:, VARIANTS] - squares, WIDER * slack[:, VARIANTS], COARSE * size[:, VARIANTS], precise),
+        _tested(total - factor * value, WIDER * scaled, MEDIUM * amount * size, precise),
+        _tested(left[:, :FREE] - remainder, WIDER * slack, MEDIUM * size, precise),
+        _tested(left[:, VARIANTS] - squares, WIDER * slack[:, VARIANTS], MEDIUM * size[:, VARIANTS], precise),
         _tested(shifted, loose, COARSE * main.size[:, None], precise),
         _tested(total - linear, linear_slack, FINE * linear_size, precise),
     ]

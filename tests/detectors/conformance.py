@@ -27,6 +27,7 @@ ROUNDING: Final = 1e-9
 """Relative: sums in another order differ by this much at most."""
 FLOAT32: Final[Mapping[str, float]] = {
     "total_change_ratio": 1e-4,
+    "total_residual_ratio": 1e-3,
     "component_change_ratio": 1e-4,
     "spike_rise_ratio": 1e-4,
     "spike_noise_scales": 1e-3,

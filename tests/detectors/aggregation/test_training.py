@@ -58,6 +58,13 @@ def trained(epochs: int = 12) -> dict[str, tuple[Floats, Floats, Floats]]:
     return {phase: (c[0], c[1:4], c[4:]) for phase, c in columns.items()}
 
 
+def test_a_training_total_whose_regularizer_is_not_declared_and_grows_is_not_inconsistent() -> None:
+    total, parts, s = trained()["train"]
+    found = audit(objective(total, parts, log_var=s))
+    assert BAD not in found.verdicts()
+    assert int(found.last("total_form")) & 64, "with a regularizer, or half with a constant"
+
+
 def test_a_test_loop_that_averages_is_told_from_the_training_and_the_validation_loop() -> None:
     declared = declaration("kendall", variant="half", regularizer=0.01)
     train = declaration("kendall", train=True, variant="half", regularizer=0.01)

@@ -1,0 +1,53 @@
+"""Phases whose totals are made differently, through the whole fleet."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from losswatch.schema import Record, Steps
+from tests.consumers.builders import a_fleet, decoded, make_start
+from tests.detectors.aggregation.totals import Floats, kendall, log_vars, losses
+
+KENDALL = {"form": "kendall", "variant": "half"}
+X, S = losses(120), log_vars(120)
+NAMES = ("casualty", "regime", "transition", "anomaly", "forecast", "daily_forecast")
+
+
+def steps(phase: str, seq: int, where: slice, total: Floats, *, logs: bool) -> Steps:
+    return Steps(
+        run="b",
+        session="s",
+        seq=seq,
+        time=1000.0 + seq,
+        phase=phase,
+        step=np.arange(120)[where],
+        total=total[where],
+        components={name: X[k, where] for k, name in enumerate(NAMES)},
+        log_vars={name: S[k, where] for k, name in enumerate(NAMES)} if logs else {},
+    )
+
+
+def told(test: Floats) -> list[tuple[str, str, str]]:
+    """Kind, phase and state of what is found in a run that is trained and validated alike and tested once."""
+    weighted = kendall(X, S)
+    records: list[Record] = [make_start("b", objective={"train": KENDALL, "val": KENDALL})]
+    records += [
+        steps("train", 1, slice(0, 60), weighted, logs=True),
+        steps("val", 2, slice(59, 60), weighted, logs=False),
+    ]
+    records += [
+        steps("train", 3, slice(60, 120), weighted, logs=True),
+        steps("test", 4, slice(119, 120), test, logs=False),
+    ]
+    fleet = a_fleet()
+    found = [finding for record in decoded(records) for finding in fleet.take([record])[0]]
+    assert all("mean of the components" in finding.message for finding in found)
+    return [(finding.kind, finding.phase, finding.state) for finding in found]
+
+
+def test_a_single_test_total_that_is_a_mean_is_told_from_uncertainty_weighting() -> None:
+    assert told(X.mean(0)) == [("aggregation_mismatch", "test", "firing")]
+
+
+def test_a_test_total_that_is_made_as_in_training_is_nothing_to_tell() -> None:
+    assert told(kendall(X, S)) == []
