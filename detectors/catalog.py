@@ -14,11 +14,13 @@ from detectors.series.expectation import Expectation
 from detectors.series.health import Health
 from detectors.series.nonfinite import NonFinite
 from detectors.series.trace import Trace
+from detectors.temporal.anomaly import TemporalAnomaly
 
 CELLS: Final[tuple[Cell, ...]] = (
     NonFinite(),
     Health(),
     Expectation(),
+    TemporalAnomaly(),
     Trace(),
     Balance(),
     Pinned(),

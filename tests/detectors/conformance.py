@@ -38,6 +38,12 @@ FLOAT32: Final[Mapping[str, float]] = {
     "oscillation_swing_ratio": 1e-4,
     "class_entropy_slope": 1e-3,
     "class_entropy_steps_to_floor": 2e-2,
+    "anomaly_score": 1e-3,
+    "anomaly_rarity_steps": 1e-2,
+    "anomaly_expected": 1e-4,
+    "anomaly_low": 1e-4,
+    "anomaly_high": 1e-4,
+    "anomaly_change": 1.0,  # a code: the two largest features may be next to each other
 }
 """Relative tolerance of a reading in float32, of the largest of the block; 1e-6 where not named."""
 FLOAT32_VERDICTS: Final = 0.01

@@ -1,0 +1,167 @@
+"""The temporal anomaly score of every series. Letters: R rows (series), T steps, J features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from detectors.cell import BAD, GOOD, UNKNOWN, Block, Facts, Kind, Output, Reading, State, Stream, Threshold
+from detectors.recurrence import last, packed, previous, unpacked
+from detectors.temporal.features import Features
+from detectors.temporal.forecast import Forecaster
+from detectors.temporal.tail import Prior, Tail
+
+RUN_LENGTH: Final = Threshold(
+    "anomaly_run_length", 50_000.0, "Steps of a series between two false temporal anomalies, on average."
+)
+CHANGES: Final = ("a spike", "a level shift", "a drift", "a slow drift", "more variance", "an oscillation", "a freeze")
+"""What the reading ``anomaly_change`` stands for, counted from 1; 0 is nothing."""
+PRIORS: Final = (
+    Prior(bend=0.0, settle=30.0, mean=0.403, square=0.290, number=0.088, excess=0.192),
+    Prior(bend=0.4, settle=60.0, mean=0.529, square=0.509, number=0.093, excess=0.255),
+    Prior(bend=1.0, settle=150.0, mean=0.814, square=1.453, number=0.091, excess=0.715),
+    Prior(bend=1.0, settle=600.0, mean=1.182, square=5.677, number=0.050, excess=4.131),
+    Prior(bend=1.0, settle=60.0, mean=0.420, square=0.680, number=0.097, excess=0.650),
+    Prior(bend=1.0, settle=60.0, mean=0.177, square=0.101, number=0.098, excess=0.225),
+)
+"""Of all features but the freeze, which is a probability already."""
+PARSIMONY: Final = 1.43
+"""Nats of surprise, of the most surprising feature, for one nat of run length; docs/temporal.md shows what holds."""
+RAREST: Final = 1e12
+
+
+def _describe(facts: Facts) -> str:
+    name = f"{facts.subject or 'value'} ({facts.phase})"
+    if facts.state == "resolved":
+        return f"{name} has shown nothing unusual for a while (step {facts.step})."
+    readings = facts.readings
+    code = readings["anomaly_change"]
+    change = CHANGES[int(code) - 1] if 1 <= code <= len(CHANGES) else "a change"
+    rarity = min(readings["anomaly_rarity_steps"], RAREST)
+    return (
+        f"{name} shows {change} at step {facts.began}: {readings['value']:.4g} where "
+        f"{readings['anomaly_expected']:.4g} was expected (usual {readings['anomaly_low']:.4g} to "
+        f"{readings['anomaly_high']:.4g}); its own past shows as much about once in {rarity:.2g} steps."
+    )
+
+
+ANOMALY: Final = Kind(
+    "temporal_anomaly",
+    "warning",
+    value="anomaly_rarity_steps",
+    threshold=RUN_LENGTH.name,
+    confirm=1,
+    release=80,
+    describe=_describe,
+    evidence=(
+        *("anomaly_score", "value", "anomaly_expected", "anomaly_low", "anomaly_high"),
+        *("anomaly_change", "anomaly_direction"),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalAnomaly:
+    """Bad where the newest value is rarer than once in ``anomaly_run_length`` steps by the series' own past.
+
+    Forecast, features, the tail of each; the most surprising feature counts. A score s says that so much is seen
+    about once in ``50_000 ** (s / (1 - s))`` steps: 0.5 is the default run length. It counts only where it is above all
+    before it, each faded by its age (``fading``): what an anomaly leaves behind is not told again. Unknown for
+    ``warm_up`` values.
+
+    >>> import torch
+    >>> value = torch.cat([torch.sin(torch.arange(200.0) ** 2), torch.tensor([9.0])])[None]
+    >>> block = Block(torch.arange(201)[None], torch.ones(1, 201).bool(), {"value": value}, {},
+    ...               {"direction": torch.tensor([-1.0])})
+    >>> cell = TemporalAnomaly()
+    >>> found = cell.update(cell.init(1, 0, value), block, {"anomaly_run_length": torch.tensor([50_000.0])})
+    >>> (found.verdicts["temporal_anomaly"][0] == BAD).nonzero()[:, 0].tolist()
+    [200]
+    """
+
+    forecaster: Forecaster = field(default_factory=Forecaster)
+    features: Features = field(default_factory=Features)
+    tail: Tail = field(default_factory=lambda: Tail(PRIORS))
+    warm_up: int = 16
+    fading: float = 60.0
+    band: float = 3.0
+    name: str = "temporal_anomaly"
+    stream: Stream = "series"
+    thresholds: tuple[Threshold, ...] = (RUN_LENGTH,)
+    kinds: tuple[Kind, ...] = (ANOMALY,)
+    readings: tuple[Reading, ...] = (
+        Reading("anomaly_score", "How unusual the newest value of a series is, by its own past (0 to 1; 0.5: 50,000)."),
+        Reading("anomaly_rarity_steps", "Steps between values as unusual as the newest.", exported=False),
+        Reading("anomaly_expected", "What the newest value was expected to be.", exported=False),
+        Reading("anomaly_low", "Lower end of what is usual.", exported=False),
+        Reading("anomaly_high", "Upper end of what is usual.", exported=False),
+        Reading("anomaly_change", "What kind of change it looks like, a place in CHANGES, 0 none.", exported=False),
+        Reading("anomaly_direction", "1 where the series went up, -1 where it went down.", exported=False),
+    )
+
+    def init(self, rows: int, slots: int, like: Tensor) -> State:
+        """The states of the parts, ``count`` of values and ``peak``, the faded log of the largest surprise (R)."""
+        del slots
+        parts = {
+            "forecast": self.forecaster.init(rows, like),
+            "features": self.features.init(rows, like),
+            "tail": self.tail.init(rows, like),
+        }
+        state = {f"{part}_{name}": x for part, states in parts.items() for name, x in states.items()}
+        return state | {"count": like.new_zeros(rows), "peak": like.new_full((rows,), -math.inf)}
+
+    def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
+        """See `detectors.cell.Cell.update`."""
+        value, direction = block.values["value"], block.facts["direction"]
+        valid = block.mask & value.isfinite()
+        taken = valid.sum(-1)
+        x = packed(torch.where(valid, value, 0.0), valid)
+        place = torch.arange(x.shape[-1], device=x.device)
+        real, count = place < taken[:, None], state["count"][:, None] + place
+        forecast_state, forecast = self.forecaster.update(_of(state, "forecast"), x, count, taken)
+        feature_state, found, noisy, sign = self.features.update(
+            _of(state, "features"), x, forecast, direction, count, taken
+        )
+        warm = real & (count >= self.warm_up)
+        judged = len(PRIORS)
+        tail_state, surprise = self.tail.update(_of(state, "tail"), found[:, :judged], count, warm, taken)
+        best = (torch.cat([surprise, found[:, judged:]], dim=1) * noisy[:, None]).max(dim=1)
+        counted, peak = self._counted(state["peak"], torch.where(warm, best.values, 0.0), count)
+        nats = counted / PARSIMONY
+        change = torch.where(counted > 0, best.indices + 1, 0).to(x.dtype)
+        width = self.band * forecast.noise
+        packed_readings = {
+            "anomaly_score": nats / (nats + math.log(RUN_LENGTH.default)),
+            "anomaly_rarity_steps": nats.clamp(max=math.log(RAREST)).exp(),
+            "anomaly_expected": forecast.expected,
+            "anomaly_low": forecast.expected - width,
+            "anomaly_high": forecast.expected + width,
+            "anomaly_change": change,
+            "anomaly_direction": sign,
+        }
+        readings = {
+            name: unpacked(torch.where(warm, reading, torch.nan), valid) for name, reading in packed_readings.items()
+        }
+        limit = thresholds[RUN_LENGTH.name][:, None]
+        rarity = readings["anomaly_rarity_steps"]
+        verdict = torch.where(rarity.isnan(), UNKNOWN, torch.where(rarity >= limit, BAD, GOOD)).to(torch.int8)
+        parts = {"forecast": forecast_state, "features": feature_state, "tail": tail_state}
+        end = {f"{part}_{name}": x for part, states in parts.items() for name, x in states.items()}
+        end |= {"count": state["count"] + taken, "peak": last(peak, taken, state["peak"])}
+        return Output(end, readings, {ANOMALY.name: verdict})
+
+    def _counted(self, before: Tensor, surprise: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        """``surprise`` (R, T) where it is above all before it, each faded by its age, else 0; the faded peaks."""
+        log, age = surprise.log(), count - count[:, :1]
+        rising = (log + age / self.fading).cummax(-1).values
+        peak = torch.maximum(rising - age / self.fading, before[:, None] - (age + 1) / self.fading)
+        return torch.where(log >= previous(peak, before) - 1 / self.fading, surprise, 0.0), peak
+
+
+def _of(state: State, part: str) -> State:
+    return {name.removeprefix(f"{part}_"): x for name, x in state.items() if name.startswith(f"{part}_")}

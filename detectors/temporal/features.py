@@ -1,0 +1,139 @@
+"""What can be odd about a series, as numbers that grow with how odd it is. Letters: R rows, T steps, J features.
+
+All are in units of the series' own noise, so that the same number means much the same for every series.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from detectors.cell import State
+from detectors.recurrence import decay_of, discounted_sum, last, previous
+from detectors.temporal.forecast import Forecast
+
+FEATURES: Final = ("spike", "shift", "drift", "creep", "variance", "oscillation", "freeze")
+SUMS: Final = (
+    *("drift", "usual_slope", "drift_weight", "creep", "creep_weight", "swing", "usual_swing", "turns", "usual_turns"),
+    *("same", "usual_weight", "wobble", "wobble_weight"),
+)
+USUAL_SWING: Final = 0.86
+"""Mean of the absolute error, clipped, on white noise."""
+PRIOR: Final = 20.0
+"""Values that this counts for at the start."""
+STEEP: Final = 5.0
+MILD: Final = 0.2
+"""Slopes per value, over the scale, count up to this: as a drift, and as the slope that is usual."""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Time constants are in values; chosen on the development runs of ``bench.temporal``.
+
+    - spike: the forecast's error.
+    - shift: the level moved between two windows otherwise than it usually does.
+    - drift, creep: the level moves on and on.
+    - variance: errors larger than usual. oscillation: errors that change their sign more often than usual.
+    - freeze: one value over and over, by how improbable that is in nats.
+
+    A change for the better counts ``usual_good`` of one for the worse: learning rates are lowered. Where it is a
+    ``leap`` of most of the level it counts fully: that is too good to be true.
+    """
+
+    drift: float = 40.0
+    creep: float = 160.0
+    swing: float = 10.0
+    turns: float = 16.0
+    usual: float = 250.0
+    wobble: float = 80.0
+    patience: float = 7.0
+    """Equal values that prove nothing."""
+    clip: float = 3.5
+    usual_good: float = 0.05
+    leap: float = 0.8
+
+    def init(self, rows: int, like: Tensor) -> State:
+        """Every tensor (R)."""
+        return {name: like.new_zeros(rows) for name in (*SUMS, "error", "newest", "frozen", "moved")}
+
+    def update(
+        self, state: State, x: Tensor, forecast: Forecast, direction: Tensor, count: Tensor, taken: Tensor
+    ) -> tuple[State, Tensor, Tensor, Tensor]:
+        """New state; the features (R, J, T), none below 0; how much of a noise there is in the series, 0 for a schedule
+        to 1; the sign of the change (R, T)."""
+        real = torch.arange(x.shape[-1], device=x.device) < taken[:, None]
+        warm, bad = real & (count >= 12), -direction[:, None]
+        error = torch.where(warm, forecast.error, 0.0)
+        near = error.clamp(-self.clip, self.clip)
+        before = previous(near, state["error"])
+        slope = torch.where(warm, forecast.slope.clamp(-STEEP, STEEP), 0.0)
+        moved = torch.where(real & (count > 0), torch.sign(x - previous(x, state["newest"])), 0.0)
+        same = real & (count > 0) & (moved == 0)
+        ones = warm.to(x.dtype)
+        swing = torch.where(bad == 0, near, (bad * near).clamp(min=-1.5)).abs()
+        turns = -near.clamp(-1, 1) * before.clamp(-1, 1)
+        terms = {
+            "drift": (slope, self.drift),
+            "usual_slope": (slope.clamp(-MILD, MILD), self.drift),
+            "drift_weight": (ones, self.drift),
+            "creep": (slope, self.creep),
+            "creep_weight": (ones, self.creep),
+            "swing": (swing, self.swing),
+            "usual_swing": (swing, self.usual),
+            "turns": (turns, self.turns),
+            "usual_turns": (turns, self.usual),
+            "same": (same.to(x.dtype), self.usual),
+            "usual_weight": (ones, self.usual),
+            "wobble": ((moved * previous(moved, state["moved"]) < 0).to(x.dtype), self.wobble),
+            "wobble_weight": (ones, self.wobble),
+        }
+        sums = {name: discounted_sum(state[name], term, decay_of(tau)) for name, (term, tau) in terms.items()}
+        past = {name: previous(sums[name], state[name]) for name in SUMS}
+        frozen = _run(state["frozen"], same)
+        weight = past["usual_weight"] + PRIOR
+        jump = torch.where(warm, slope - past["usual_slope"] / (past["drift_weight"] + self.drift / 2), 0.0)
+        usual_swing = (past["usual_swing"] + USUAL_SWING * PRIOR) / weight
+        chance = ((past["same"] + 1) / weight).clamp(0.02, 1.0)
+        leap = (x - forecast.level).abs() / (forecast.level.abs() + 5 * forecast.scale)
+        good = torch.where(leap > self.leap, 1.0, self.usual_good)
+
+        def harm(signed: Tensor) -> Tensor:
+            one_sided = torch.maximum(bad * signed, -good * bad * signed)
+            return torch.where(bad == 0, signed.abs(), one_sided)
+
+        found = [
+            harm(error),
+            harm(20 * jump),
+            harm(300 * sums["drift"] / (sums["drift_weight"] + self.drift / 2)),
+            harm(1000 * sums["creep"] / (sums["creep_weight"] + self.creep / 2)),
+            (_mean(sums["swing"], self.swing) / usual_swing - 1).clamp(min=0.0) / (0.75 * _deviation(self.swing)),
+            (_mean(sums["turns"], self.turns) - past["usual_turns"] / weight).clamp(min=0.0) / _deviation(self.turns),
+            (frozen - self.patience).clamp(min=0.0) * -chance.log(),
+        ]
+        share = (past["wobble"] + 2) / (past["wobble_weight"] + 8)
+        newest = {"error": near, "newest": x, "frozen": frozen, "moved": moved}
+        end = {name: last(value, taken, state[name]) for name, value in (sums | newest).items()}
+        sign = torch.sign(torch.where(jump.abs() * 20 > error.abs(), jump, error))
+        return end, torch.stack(found, dim=1), ((share - 0.03) / 0.17).clamp(0.0, 1.0), sign
+
+
+def _mean(total: Tensor, tau: float) -> Tensor:
+    """Of a discounted sum, with zeros before the first value."""
+    return total * (1 - decay_of(tau))
+
+
+def _deviation(tau: float) -> float:
+    """Standard deviation of an exponential average of white noise."""
+    decay = decay_of(tau)
+    return float(((1 - decay) / (1 + decay)) ** 0.5)
+
+
+def _run(before: Tensor, same: Tensor) -> Tensor:
+    """How many values in a row are the same as the one before."""
+    place = torch.arange(1, same.shape[-1] + 1, device=same.device)
+    broken = torch.where(same, 0, place).cummax(-1).values
+    run = (place - broken).to(before.dtype)
+    return torch.where(broken == 0, run + before[:, None], run)
