@@ -9,6 +9,7 @@ import typer
 
 from service.options import BootstrapServers, Refused, settings_from
 from service.replay.command import replay
+from service.score import score
 
 app: Final = typer.Typer(
     name="losswatch",
@@ -24,6 +25,7 @@ app: Final = typer.Typer(
 spool_app: Final = typer.Typer(no_args_is_help=True, help="What jobs left on disk while the broker was away.")
 app.add_typer(spool_app, name="spool")
 app.command()(replay)
+app.command()(score)
 
 Partitions = Annotated[
     int | None, typer.Option("--partitions", help="Partitions of each topic that has to be created.", min=1)
