@@ -31,8 +31,6 @@ def of_pair(run: Run, key: PairKey, reference: SeriesKey) -> Facts:
     facts: dict[str, float] = {}
     if key.stream != "formulas":
         facts["direction"] = direction(run, key.judged)
-    if key.stream == "decoupling":
-        facts["same_phase"] = float(reference.phase == key.judged.phase)
     if key.stream == "slices":
         facts["reference_direction"] = direction(run, reference)
     return facts

@@ -7,7 +7,7 @@ from typing import Final
 
 from consumers.runs import PairKey, Run, SeriesKey
 from detectors.cell import Pair
-from detectors.evaluation.directions import direction_of
+from detectors.evaluation.directions import direction_of, is_goal
 
 TRAIN: Final = "train"
 """The phase that others are compared with."""
@@ -44,12 +44,13 @@ def _references(run: Run, judged: SeriesKey, known: Container[SeriesKey]) -> Ite
         if direction(run, judged) and (reference := _first(known, whole, total)):
             yield "slices", reference
         return
-    if judged.role == "metric" and direction(run, judged) and (reference := _first(known, total, train_total)):
+    goal = judged.role == "metric" and is_goal(judged.name) and direction(run, judged)
+    if goal and (reference := _first(known, train_total, total)):
         yield "decoupling", reference
     if judged.phase == TRAIN or not direction(run, judged):
         return
     twin = judged._replace(phase=TRAIN)
-    if twin in known and not (judged.role == "component" and total in known and train_total in known):
+    if twin in known:
         yield "generalization", twin
 
 

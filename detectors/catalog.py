@@ -9,6 +9,11 @@ from detectors.aggregation.mismatch import Mismatch
 from detectors.cell import Cell, Kind, Threshold
 from detectors.components.balance import Balance
 from detectors.components.pinned import Pinned
+from detectors.components.conflict import Conflict
+from detectors.components.contributions import Contributions
+from detectors.evaluation.decoupling import Decoupling
+from detectors.evaluation.overfitting import Overfitting
+from detectors.evaluation.slices import Slices
 from detectors.predictions.diversity import Diversity
 from detectors.series.expectation import Expectation
 from detectors.series.health import Health
@@ -26,6 +31,11 @@ CELLS: Final[tuple[Cell, ...]] = (
     Pinned(),
     Audit(),
     Mismatch(),
+    Contributions(),
+    Conflict(),
+    Overfitting(),
+    Decoupling(),
+    Slices(),
     Diversity(),
     Trace(stream="predictions", source="class_entropy", name="class_entropy_trace"),
 )

@@ -23,7 +23,7 @@ Pair = Literal["generalization", "decoupling", "slices", "formulas"]
 """Streams whose rows are two series of one run: one that is judged, and one that it is judged against.
 
 - generalization: a loss or metric of another phase against the same of the training phase.
-- decoupling: a metric whose better direction is known against the total of its phase, or else the training total.
+- decoupling: a metric whose better direction is known against the training total, or else the total of its phase.
 - slices: a metric of a part of the data against the same metric, or else the total, of the whole.
 - formulas: how a phase's total is made against how the training phase's is.
 """
@@ -82,10 +82,7 @@ FACTS: Final[Mapping[Stream, tuple[Fact, ...]]] = {
     ),
     "predictions": (),
     "generalization": (Fact("direction", -1.0, _DIRECTION),),
-    "decoupling": (
-        Fact("direction", -1.0, _DIRECTION),
-        Fact("same_phase", 1.0, "1 where both series are of one phase, else 0."),
-    ),
+    "decoupling": (Fact("direction", -1.0, _DIRECTION),),
     "slices": (Fact("direction", -1.0, _DIRECTION), Fact("reference_direction", -1.0, _DIRECTION)),
     "formulas": (),
 }

@@ -24,6 +24,10 @@ _FAMILY: Final = re.compile(r"(?:m?ap|m?ar)(?:\d+[sml]?|[sml])|rouge(?:\d|lsum|[
 _LOWER_PAIR: Final = re.compile(r"false[_ ]?(?:positive|negative)|edit[_ ]?distance|cross[_ ]?entropy|miss[_ ]?rate")
 _HIGHER_PAIR: Final = re.compile(r"log[_ ]?likelihood|explained[_ ]variance|true[_ ]?(?:positive|negative)")
 
+TRADED: Final = "precision recall sensitivity specificity reward rewards rew return returns"
+"""Metrics that a better model may lose on: precision and recall trade one for the other, and the loss of reinforcement
+learning does not measure the reward."""
+
 
 def direction_of(name: str) -> Direction | None:
     """The better direction of a metric with this name; None where the name does not tell.
@@ -45,3 +49,12 @@ def direction_of(name: str) -> Direction | None:
     if not words.isdisjoint(HIGHER.split()) or any(map(_FAMILY.fullmatch, words)):
         return "higher"
     return None if words.isdisjoint(LOWER.split()) else "lower"
+
+
+def is_goal(name: str) -> bool:
+    """Whether a falling loss should come with this metric getting better.
+
+    >>> is_goal("val_accuracy"), is_goal("metrics/recall(B)")
+    (True, False)
+    """
+    return set(re.split(r"[^a-z0-9]+", name.lower())).isdisjoint(TRADED.split())

@@ -154,7 +154,9 @@ class Assembly:
         if not stretches:
             return
         busiest = max(stretches, key=lambda stretch: len(stretch.steps))
-        borders = [*busiest.rows[BLOCK::BLOCK].tolist(), len(batch)]
+        # A block ends where another phase reports: what compares phases needs to know which of them was where.
+        others = [stretch.rows + 1 for stretch in stretches if stretch is not busiest]
+        borders = np.unique(np.concatenate([busiest.rows[BLOCK::BLOCK], [len(batch)], *others])).tolist()
         starts = [0] * len(stretches)
         for border in borders:
             parts = []

@@ -1,0 +1,107 @@
+"""Validation that turns up while training goes on falling."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_classification
+from torch.nn import functional
+
+from detectors.evaluation.overfitting import Overfitting
+from tests.detectors.evaluation.pairs import Floats, falling, pair
+from tests.detectors.lifecycles import statuses
+
+
+def fires(reference: Floats, judged: Floats, direction: float = -1.0, kind: str = "overfitting") -> int | None:
+    """The position at which the finding fires."""
+    course = statuses(Overfitting(), pair(reference, judged, direction))[kind][0]
+    return next((t for t, status in enumerate(course) if status == "firing"), None)
+
+
+def turning(steps: int, best: int, end: float) -> Floats:
+    """From 1 down to 0.5 at ``best``, then up to ``end``."""
+    return np.interp(np.arange(steps), [0, best, steps - 1], [1.0, 0.5, end])
+
+
+def test_validation_that_doubles_while_training_falls_is_overfitting() -> None:
+    at = fires(falling(25), turning(25, 5, 1.0))
+    assert at is not None
+    assert at <= 13
+
+
+def test_case_e_overfits_by_its_gap_alone() -> None:
+    train = np.array([0.90, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])  # 100 % by epoch 2
+    val = np.full(10, 0.464) + 0.002 * np.sin(np.arange(10))
+    assert fires(train, val, direction=1.0) is not None
+
+
+def test_case_e_overfits_by_its_rising_validation_loss() -> None:
+    train = np.geomspace(1.2, 0.0331, 20)
+    val = np.concatenate([np.linspace(1.9, 1.3, 5), np.linspace(1.32, 1.780, 15)])
+    assert fires(train, val) is not None
+
+
+def test_both_falling_both_rising_and_level_validation_are_none() -> None:
+    rng = np.random.default_rng(1)
+    level = np.interp(np.arange(60), [0, 10, 59], [1.0, 0.5, 0.5]) * (1 + 0.01 * rng.standard_normal(60))
+    assert fires(falling(60), falling(60, 0.3)) is None
+    assert fires(turning(60, 10, 2.0), turning(60, 10, 2.0)) is None, "that is divergence"
+    assert fires(falling(60), level) is None
+
+
+def test_a_single_bad_validation_is_none() -> None:
+    val = falling(40, 0.4)
+    val[25] = 5.0
+    assert fires(falling(40), val) is None
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.05])
+def test_few_of_many_healthy_runs_fire(noise: float) -> None:
+    fired = [fires(falling(60, 0.05, 0.05, seed), falling(60, 0.3, noise, 1000 + seed)) for seed in range(100)]
+    assert sum(at is not None for at in fired) <= 1
+
+
+def test_training_and_validation_that_arrive_at_different_rates_are_compared() -> None:
+    train = np.repeat(falling(25), 10)
+    val = np.full(250, np.nan)
+    val[9::10] = turning(25, 5, 1.0)
+    assert fires(train, val) is not None
+
+
+def test_it_is_unknown_without_a_training_series_and_before_five_validations() -> None:
+    silent = statuses(Overfitting(), pair(np.full(30, np.nan), turning(30, 5, 1.0)))["overfitting"][0]
+    assert set(silent) == {"idle"}
+
+
+def test_validation_that_jumps_by_half_of_itself_is_erratic_and_steady_one_is_not() -> None:
+    rng = np.random.default_rng(3)
+    assert fires(falling(40), 1 + 0.8 * rng.standard_normal(40).clip(-1, 1), kind="erratic_validation") is not None
+    assert fires(falling(40), 1 + 0.1 * rng.standard_normal(40), kind="erratic_validation") is None
+
+
+def _train(hidden: int, epochs: int, samples: int) -> tuple[Floats, Floats]:
+    """Losses of a small network on noisy labels, in training and validation, by epoch."""
+    torch.manual_seed(0)
+    x, y = make_classification(samples + 400, 20, n_informative=8, flip_y=0.2, random_state=0)
+    inputs, labels = torch.from_numpy(x).float(), torch.from_numpy(y)
+    model = torch.nn.Sequential(torch.nn.Linear(20, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, 2))
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+    losses: list[tuple[float, float]] = []
+    for _ in range(epochs):
+        optimiser.zero_grad()
+        loss = functional.cross_entropy(model(inputs[:samples]), labels[:samples])
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no type for it
+        optimiser.step()
+        with torch.no_grad():
+            losses.append((loss.item(), functional.cross_entropy(model(inputs[samples:]), labels[samples:]).item()))
+    train, val = np.array(losses).T
+    return train, val
+
+
+def test_a_real_network_that_learns_its_noise_by_heart_overfits() -> None:
+    assert fires(*_train(hidden=256, epochs=150, samples=100)) is not None
+
+
+def test_a_real_network_with_enough_data_does_not() -> None:
+    assert fires(*_train(hidden=4, epochs=60, samples=4000)) is None
