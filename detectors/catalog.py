@@ -9,8 +9,6 @@ from detectors.aggregation.mismatch import Mismatch
 from detectors.cell import Cell, Kind, Threshold
 from detectors.components.balance import Balance
 from detectors.components.pinned import Pinned
-from detectors.components.conflict import Conflict
-from detectors.components.contributions import Contributions
 from detectors.evaluation.decoupling import Decoupling
 from detectors.evaluation.overfitting import Overfitting
 from detectors.evaluation.slices import Slices
@@ -31,8 +29,6 @@ CELLS: Final[tuple[Cell, ...]] = (
     Pinned(),
     Audit(),
     Mismatch(),
-    Contributions(),
-    Conflict(),
     Overfitting(),
     Decoupling(),
     Slices(),

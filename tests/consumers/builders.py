@@ -38,19 +38,24 @@ def make_steps(
     components: int = 2,
     seed: int = 0,
     bad: Sequence[int] = (),
+    second: float = 1.0,
     time: float | None = None,
     **more: Any,
 ) -> Steps:
-    """Steps whose values depend on the step alone, of a run that learns; NaN in the total at those named by ``bad``."""
+    """Steps whose values depend on the step alone, of a run that learns; NaN in the total at those named by ``bad``.
+
+    The total is the sum of the components, the ``second`` of them with this weight.
+    """
     step = np.arange(first, first + length, dtype=np.int64)
     learned = 0.2 + 0.8 * np.exp(-step / 200)
     parts = {f"c{k}": learned * (1.0 + 0.1 * k + 0.01 * np.sin(step * (k + 1) + seed)) for k in range(components)}
-    total = sum(parts.values(), np.zeros(length))
+    total = sum((second * part if name == "c1" else part for name, part in parts.items()), np.zeros(length))
     total[np.isin(step, list(bad))] = np.nan
-    fields: dict[str, Any] = {"components": parts, "metrics": {"accuracy": 0.5 + 0.001 * (step % 7)}} | more
+    own = {"total": total, "components": parts, "metrics": {"accuracy": 0.5 + 0.001 * (step % 7)}}
+    fields: dict[str, Any] = own | more
     sent = {} if session is None else {"session": session, "seq": seq}
     when = 1000.0 + first if time is None else time
-    return Steps(run=run, time=when, phase=phase, step=step, total=total, **sent, **fields)
+    return Steps(run=run, time=when, phase=phase, step=step, **sent, **fields)
 
 
 def make_predictions(
@@ -104,12 +109,30 @@ def a_story(run: str, *, session: str = "s", collapse: bool = True, blocks: int 
     for block in range(blocks):
         first = 16 * block
         bad = (first + 3, first + 4) if block == 2 else ()
-        records.append(make_steps(run, first, 16, seq=next(seqs), session=session, bad=bad))
+        records.append(make_steps(run, first, 16, seq=next(seqs), session=session, bad=bad, second=0.5))
         for step in (first + 5, first + 11):
             top = 0.5 + (0.45 * block / blocks if collapse else 0.0)
             records.append(make_predictions(run, step, top, seq=next(seqs), session=session))
+        records.append(make_validation(run, first + 15, seq=next(seqs), session=session))
     records.append(make_end(run, session=session, seq=next(seqs)))
     return records
+
+
+def make_validation(run: str, step: int, *, seq: int, session: str = "s") -> Steps:
+    """A validation that is better than the one before, of the whole and of a slice; a checkpoint is saved."""
+    better = np.array([1.0 - 0.5 ** (1 + step / 50)])
+    return make_steps(
+        run,
+        step,
+        1,
+        seq=seq,
+        session=session,
+        phase="val",
+        second=0.5,
+        metrics={"accuracy": better},
+        slices={"a": {"accuracy": better}},
+        checkpoint=[f"step-{step}.pt"],
+    )
 
 
 def publish(broker: MemoryBroker, records: Iterable[Record], partition: int = 0, content_type: str = JSON) -> None:
@@ -127,9 +150,9 @@ def a_broker(partitions: int = 1) -> MemoryBroker:
     return broker
 
 
-def decoded(records: Iterable[Record], partition: int = 0) -> list[Decoded]:
-    """The records as a poll and `decode_all` would give them: offsets from 0 in each topic."""
-    offsets = {topic: count() for topic in (STEPS, PREDICTIONS)}
+def decoded(records: Iterable[Record], partition: int = 0, first: int = 0) -> list[Decoded]:
+    """The records as a poll and `decode_all` would give them: offsets from ``first`` in each topic."""
+    offsets = {topic: count(first) for topic in (STEPS, PREDICTIONS)}
     out = []
     for record in records:
         for topic in topics_of(record):

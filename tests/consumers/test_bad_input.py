@@ -194,7 +194,7 @@ def test_a_run_that_never_starts_is_watched_with_the_defaults() -> None:
     broker = a_broker()
     publish(broker, a_story("r")[1:])
     found = consume(broker)["r"]
-    assert (found.status, found.steps, found.gaps) == ("finished", 128, 0)
+    assert (found.status, found.steps, found.gaps) == ("finished", 136, 0)
     assert ("r/test/diversity_collapse/-/117", "firing") not in {finding[:2] for finding in findings_on_topic(broker)}
     assert any("non_finite" in finding[0] for finding in findings_on_topic(broker))
 

@@ -26,7 +26,7 @@ def test_a_checkpoint_writes_the_snapshots_before_the_marker_and_then_commits() 
         worker.checkpoint(loop)
         assert [key for key, _ in state_records(broker)] == [b"r", MARKER_KEY]
         marker = Marker.model_validate_json(state_records(broker)[-1][1] or b"")
-        assert marker.next_offsets == {STEPS: 10, PREDICTIONS: 18}
+        assert marker.next_offsets == {STEPS: 18, PREDICTIONS: 18}
         assert marker.findings_next == len(list(broker.read(Slot(FINDINGS, 0))))
         committed = loop.source.committed([Slot(STEPS, 0), Slot(PREDICTIONS, 0)])
         assert {slot.topic: offset for slot, offset in committed.items()} == marker.next_offsets

@@ -30,6 +30,7 @@ def test_every_exported_reading_has_a_table_with_its_labels_and_one_value_per_ke
         for reading in cell.readings
         if reading.exported
     }
+    assert {stream for stream, _ in fleet.rows.pools} == {cell.stream for cell in catalog.CELLS}
     assert {table.name: table.labels for table in view.tables} == expected
     for each in view.tables:
         assert len(each.keys) == len(each.values) == len(set(each.keys))

@@ -30,6 +30,8 @@ def a_block(rows: int, slots: int, time: int = 40, seed: int = 0) -> Block:
             "component": values[:, 1:],
             "weight": torch.ones_like(values[:, 1:]),
             "log_var": -values[:, 1:],
+            "measured": torch.zeros_like(values[:, 0]),
+            "divided_by": torch.ones_like(values[:, 0]),
         },
         reported={"total": given[:, 0], "component": given[:, 1:], "log_var": given[:, 1:]},
     )

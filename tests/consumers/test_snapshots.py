@@ -63,7 +63,7 @@ def test_rows_of_other_detectors_start_afresh_and_are_counted() -> None:
     fleet.take(ITEMS)
     cells = [Balance(warm_up=30) if isinstance(c, Balance) else c for c in catalog.CELLS]
     other = moved(fleet, cells=cells)
-    assert other.telemetry.total("snapshots_unusable", ["other_detectors"]) == 3
+    assert other.telemetry.total("snapshots_unusable", ["other_detectors"]) == 5
     found, expected = readings(other)["one"], readings(fleet)["one"]
     assert isinstance(found, dict)
     assert isinstance(expected, dict)

@@ -43,8 +43,8 @@ def test_a_worker_consumes_until_it_is_told_to_stop_and_leaves_a_checkpoint() ->
     worker = a_worker(broker, checkpoint_every=1e9)
     worker.run(Stop(20))
     assert worker.telemetry.total("checkpoints") == 1
-    assert run_worker_until_idle(broker)["r"].steps == 128
-    assert len(findings_on_topic(broker)) == 7
+    assert run_worker_until_idle(broker)["r"].steps == 136
+    assert len(findings_on_topic(broker)) == 5
 
 
 @pytest.mark.parametrize("away", [range(30), range(8, 30), range(8, 11)])
