@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from consumers.fleet import Fleet
 from consumers.pools import Pool
-from consumers.runs import RowKey, Run
+from consumers.runs import Run
 from consumers.traces import Traces
 from consumers.view import RunView, Table, View
-from detectors.cell import UNKNOWN, Reading
+from detectors.cell import ROLES, UNKNOWN, Reading
 from losswatch.schema import Finding
 
 LABELS: Final = {
@@ -45,12 +45,27 @@ class _Index:
     """Rows, and slots where the reading is per slot."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """The rows of a pool by run and phase."""
+
+    version: int
+    keys: list[tuple[str, str]]
+    rows: npt.NDArray[np.int64]
+    """Rows that are taken."""
+    members: npt.NDArray[np.int64]
+    """Place in ``keys`` of each of them."""
+    roles: npt.NDArray[np.int64]
+    """Place in `detectors.cell.ROLES` of each of them; 0 where rows are no series."""
+
+
 class Painter:
     """Makes views; remembers from one to the next what did not change. Used on the worker's thread."""
 
     def __init__(self, fleet: Fleet, silent_after: float, lost_after: float = inf) -> None:
         self._fleet, self._silent_after, self._lost_after = fleet, silent_after, lost_after
         self._indices: dict[tuple[str, int, str], _Index] = {}
+        self._groups: dict[tuple[str, int], _Groups] = {}
         self._runs: dict[str, tuple[object, RunView]] = {}
 
     def paint(self, now: float, caught_up: Set[int] | None = None) -> View:
@@ -65,7 +80,7 @@ class Painter:
         for pool in fleet.rows.pools.values():
             for table in self._tables(pool):
                 parts.setdefault(table.name, []).append(table)
-            for run, words in _warming(pool):
+            for run, words in _warming(pool, self._grouped(pool)):
                 warming.setdefault(run, []).append(words)
         runs = {
             name: self._run_view(run, self._status(run, now, caught_up), warming.get(name, []))
@@ -95,6 +110,12 @@ class Painter:
         known = self._indices.get(at)
         if known is None or known.version != pool.version:
             known = self._indices[at] = _index(self._fleet.runs, pool, reading)
+        return known
+
+    def _grouped(self, pool: Pool) -> _Groups:
+        known = self._groups.get((pool.stream, pool.slots))
+        if known is None or known.version != pool.version:
+            known = self._groups[pool.stream, pool.slots] = _groups(pool)
         return known
 
     def _status(self, run: Run, now: float, caught_up: Set[int] | None) -> str:
@@ -150,15 +171,30 @@ def _index(runs: Mapping[str, Run], pool: Pool, reading: Reading) -> _Index:
     return _Index(pool.version, keys, tuple(np.array(place, dtype=np.int64) for place in places))
 
 
-def _warming(pool: Pool) -> Iterator[tuple[str, str]]:
-    """The run and the words for every verdict that is not known yet."""
+def _warming(pool: Pool, groups: _Groups) -> Iterator[tuple[str, str]]:
+    """The run and the words for every kind that cannot judge anything of a phase yet."""
     for cell in pool.cells:
         for kind in cell.kinds:
-            unknown = (pool.state[f"verdict.{kind.name}"] == UNKNOWN).cpu().numpy()[: len(pool.keys)]
-            for row in np.flatnonzero(unknown.all(tuple(range(1, unknown.ndim)))):
-                key: RowKey | None = pool.keys[row]
-                if key is not None:
-                    yield key.run, f"{kind.name} ({key.phase})"
+            if kind.conditional:
+                continue
+            given = (pool.state[f"verdict.{kind.name}"] != UNKNOWN).cpu().numpy()[groups.rows]
+            known = given if given.ndim == 1 else given.any(1)
+            judged = np.isin(groups.roles, [ROLES.index(role) for role in kind.roles or ROLES])
+            size = len(groups.keys)
+            there = np.bincount(groups.members[judged], minlength=size)
+            told = np.bincount(groups.members[judged & known], minlength=size)
+            for group in np.flatnonzero((there > 0) & (told == 0)):
+                run, phase = groups.keys[group]
+                yield run, f"{kind.name} ({phase})"
+
+
+def _groups(pool: Pool) -> _Groups:
+    keys: dict[tuple[str, str], int] = {}
+    rows = [row for row, key in enumerate(pool.keys) if key is not None]
+    members = [keys.setdefault((pool.keys[row].run, pool.keys[row].phase), len(keys)) for row in rows]
+    series = pool.stream == "series"
+    roles = [ROLES.index(pool.keys[row].series.role) if series else 0 for row in rows]
+    return _Groups(pool.version, list(keys), *(np.array(each, dtype=np.int64) for each in (rows, members, roles)))
 
 
 def _run_view(run: Run, status: str, warming: list[str]) -> RunView:

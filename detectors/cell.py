@@ -208,6 +208,10 @@ class Kind:
     advise: Callable[[Facts], Advice | None] = no_advice
     evidence: tuple[str, ...] = ()
     """Readings that go with the finding: of its own cell, or of one before it in the catalog."""
+    roles: tuple[Role, ...] = ()
+    """Series only: it judges series of these roles; all where empty."""
+    conditional: bool = False
+    """It needs something that not every run gives, such as a declared band: unknown is then no warm-up."""
 
 
 class Cell(Protocol):

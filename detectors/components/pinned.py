@@ -72,6 +72,7 @@ CLAMPED: Final = Kind(
     release=20,
     describe=_describe_clamp,
     evidence=("component_log_variance", "component_log_variance_steps", "component_weight", "component_share_ratio"),
+    conditional=True,
 )
 
 

@@ -59,6 +59,7 @@ DIVERGENCE: Final = Kind(
     describe=_describe,
     advise=_advise,
     evidence=("divergence_ratio", "divergence_best"),
+    roles=("total",),
 )
 
 

@@ -33,6 +33,7 @@ EXPECTATION_MISSED = Kind(
     release=3,
     describe=_describe,
     evidence=("value", "expectation_excess", "expectation_low", "expectation_high"),
+    conditional=True,
 )
 
 

@@ -46,6 +46,7 @@ OSCILLATION: Final = Kind(
     release=20,
     describe=_describe,
     evidence=("alternation_ratio", "oscillation_swing_ratio"),
+    roles=("total", "component"),
 )
 
 

@@ -52,6 +52,7 @@ PLATEAU: Final = Kind(
     confirm=16,
     release=5,
     describe=_describe,
+    roles=("total",),
 )
 
 

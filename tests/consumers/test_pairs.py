@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -138,7 +138,7 @@ def test_log_variances_are_carried_to_phases_that_report_none() -> None:
 
 
 def test_the_ways_of_measuring_are_those_of_the_wire() -> None:
-    assert Measured.__args__ == MEASURED
+    assert get_args(Measured) == MEASURED
 
 
 @pytest.mark.parametrize("length", [1, 250])

@@ -49,11 +49,14 @@ def test_what_is_not_known_is_nan_and_never_zero() -> None:
 def test_a_detector_that_is_warming_up_says_so_until_it_can_judge() -> None:
     fleet = a_fleet()
     fleet.take(decoded([make_steps("r", 0, 10, seq=0), make_predictions("r", 0, seq=1)]))
-    assert {"component_conflict (train)", "diversity_decline (test)"} <= set(painted(fleet).runs["r"].warming)
+    warming = painted(fleet).runs["r"].warming
+    assert {"component_conflict (train)", "diversity_decline (test)"} <= set(warming)
+    assert len(warming) == len(set(warming)), "once for all series of a phase"
+    assert not any(words.startswith("expectation_missed") for words in warming), "nothing is expected"
     more = [make_steps("r", 10, 60, seq=2), *(make_predictions("r", i, seq=2 + i) for i in range(1, 30))]
     other = a_fleet()
     other.take(decoded([make_steps("r", 0, 10, seq=0), make_predictions("r", 0, seq=1), *more]))
-    assert painted(other).runs["r"].warming == []
+    assert not {"component_conflict (train)", "diversity_decline (test)"} & set(painted(other).runs["r"].warming)
 
 
 def test_components_of_pools_of_several_widths_are_in_one_table() -> None:

@@ -141,7 +141,7 @@ def test_findings_that_could_not_be_published_wait_for_the_checkpoint() -> None:
         turn_until_idle(worker, loop)
         assert worker.telemetry.total("broker_errors") == 1
         worker.checkpoint(loop)
-    assert len(findings_on_topic(broker)) == 7
+    assert len(findings_on_topic(broker)) == 5
 
 
 def test_a_turn_raises_when_the_broker_is_away() -> None:

@@ -17,7 +17,7 @@ def standing(values: Floats) -> Standing:
     course, x = Course(), torch.from_numpy(values)
     state = course.init(x.shape[0], torch.zeros((), dtype=torch.float64))
     found = []
-    for part in x.split(64, dim=1):
+    for part in torch.split(x, 64, dim=1):
         state, now = course.update(state, part, part.isfinite(), part.isfinite().sum(-1))
         found.append(now)
     return Standing(
