@@ -217,4 +217,5 @@ def _run_view(run: Run, status: str, warming: list[str]) -> RunView:
         sessions=len(run.sessions.by_id),
         warming=warming,
         declared=run.declared.model_dump(mode="json", exclude_unset=True) if run.declared else {},
+        checkpoints=dict(run.checkpoints),
     )

@@ -76,6 +76,8 @@ class RunView:
     """What ``run_start`` said, as JSON."""
     reported: float = 0.0
     """Unix seconds of its newest record that is more than a sign of life."""
+    checkpoints: Mapping[int, str] = field(default_factory=dict)
+    """The newest that the job named, by step."""
 
 
 @dataclass(frozen=True, slots=True)

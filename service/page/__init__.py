@@ -15,6 +15,7 @@ from consumers.telemetry import Telemetry
 from consumers.view import RunView, Trace, View
 from losswatch.schema import Finding
 from service.page import words
+from service.page.slices import TABLES, bests
 from service.page.sparkline import HEIGHT, WIDTH, Sparkline, sparkline
 from service.page.words import LABELS, LEVELS, State
 
@@ -153,7 +154,7 @@ class Pages:
         return self._render(
             "run.html", telemetry, now, beat, part,
             run=run, state=words.state_of(run, findings, now), findings=findings, charts=charts,
-            components=_components(readings), readings=_single(readings),
+            components=_components(readings), slices=bests(readings, run.checkpoints), readings=_single(readings),
             declared=json.dumps(run.declared, indent=2, ensure_ascii=False, default=str),
         )  # fmt: skip
 
@@ -223,8 +224,16 @@ def _components(readings: Mapping[str, Mapping[tuple[str, ...], float]]) -> Sequ
 def _single(readings: Mapping[str, Mapping[tuple[str, ...], float]]) -> Sequence[tuple[str, str, float]]:
     """The other readings, as (phase, name, value). The first label of each is the phase."""
     return [
-        (key[0], key[1] if name == "metric_value" else words.title(name.removesuffix("_ratio")), value)
+        (key[0], _reading(name, key[1:]), value)
         for name, values in readings.items()
-        if not name.startswith("component_")
+        if not name.startswith("component_") and name not in TABLES
         for key, value in values.items()
     ]
+
+
+def _reading(name: str, of: Sequence[str]) -> str:
+    """A reading as the page calls it; a metric goes by its own name, others say what they are of."""
+    if name == "metric_value":
+        return " ".join(of)
+    title = words.title(name.removesuffix("_ratio"))
+    return f"{title} of {' '.join(of)}" if of else title

@@ -37,6 +37,13 @@ def test_every_exported_reading_has_a_table_with_its_labels_and_one_value_per_ke
         assert {len(key) for key in each.keys} <= {1 + len(each.labels)}
 
 
+def test_a_run_shows_the_checkpoints_that_it_named() -> None:
+    fleet = a_fleet()
+    named = make_steps("r", 0, 3, seq=0).model_copy(update={"checkpoint": [None, "epoch-1.pt", None]})
+    fleet.take(decoded([named]))
+    assert painted(fleet).runs["r"].checkpoints == {1: "epoch-1.pt"}
+
+
 def test_what_is_not_known_is_nan_and_never_zero() -> None:
     fleet = a_fleet()
     fleet.take(decoded([make_steps("r", 0, 3, seq=0), make_predictions("r", 0, seq=1)]))

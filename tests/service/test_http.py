@@ -100,6 +100,11 @@ def test_a_run_is_told_in_full() -> None:
     assert {(one["kind"], one["name"]) for one in told["traces"]} >= {("total", "total"), ("component", "diversity")}
 
 
+def test_a_run_names_its_checkpoints_by_step() -> None:
+    named = run("r", checkpoints={40: HOSTILE})
+    assert client(View(runs={"r": named})).get("/api/runs/r").json()["checkpoints"] == {"40": HOSTILE}
+
+
 def test_what_is_not_known_is_null() -> None:
     unknown = client().get(f"/api/runs/{quote('resnet/seed=3', safe='')}").json()
     assert {one["value"] for one in unknown["readings"]} == {None}

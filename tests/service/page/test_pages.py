@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from consumers.telemetry import Telemetry
-from consumers.view import View
+from consumers.view import Table, View
 from service.page import Pages
+from service.page.slices import TABLES
 from tests.service.sample_view import HOSTILE, NOW, THRESHOLDS, big_view, run, sample_view
 
 
@@ -87,6 +91,41 @@ def test_a_collapsing_run_is_told_in_words_with_its_advice() -> None:
     assert "diversity rises while the total falls, since step 38" in page
     assert "floor 0.85" in page
     assert "53.6 %" in page
+
+
+def with_slices(name: str, checkpoints: Mapping[int, str], slices: Mapping[str, tuple[float, ...]]) -> View:
+    """A run with (best, its step, the step of the whole, cost) of slices' metrics."""
+    keys = [(name, "val", key) for key in slices]
+    columns = np.array(list(slices.values())).T
+    tables = [Table(of, "", ("phase", "series"), keys, column) for of, column in zip(TABLES, columns, strict=True)]
+    return View(runs={name: run(name, checkpoints=checkpoints)}, tables=tables)
+
+
+def test_the_best_checkpoint_of_each_slice_is_told_the_costliest_first() -> None:
+    slices = {"exp-1/error": (1e-4, 90.0, 90.0, 0.0), "exp-7/error": (2.1e-4, 40.0, 90.0, 0.81)}
+    page = run_page(with_slices("case-d", {40: "epoch-40.pt", 90: "final.pt"}, slices), "case-d")
+    cells = [" ".join(row.split()) for row in re.findall(r"<tr>(<th scope=.row.*?)</tr>", page, re.DOTALL)]
+    assert [re.sub("<[^>]+>", "|", row) for row in cells] == [
+        "|exp-7/error||val||0.00021||epoch-40.pt (step 40)||final.pt (step 90)||81 %|",
+        "|exp-1/error||val||0.0001||final.pt (step 90)||final.pt (step 90)||nothing|",
+    ]
+    assert "Slice best" not in page
+
+
+def test_a_slice_whose_best_is_at_no_checkpoint_is_told_by_its_step() -> None:
+    page = run_page(with_slices("case-d", {40: "epoch-40.pt"}, {"exp-7/error": (1.0, 41.0, np.nan, np.nan)}), "case-d")
+    assert "step 41" in page
+    assert "epoch-40.pt" not in page
+
+
+def test_names_of_slices_and_checkpoints_are_escaped() -> None:
+    page = run_page(with_slices(HOSTILE, {1: HOSTILE}, {f"{HOSTILE}/{HOSTILE}": (1.0, 1.0, 1.0, np.inf)}), HOSTILE)
+    assert len(Tags(page).all("script")) == 1
+
+
+def test_a_reading_of_a_series_says_which() -> None:
+    table = Table("spike_rise_ratio", "", ("phase", "series"), [("r", "train", "loss")], np.array([0.5]))
+    assert "Spike rise of loss" in run_page(View(runs={"r": run("r")}, tables=[table]), "r")
 
 
 def test_warming_up_does_not_look_healthy() -> None:
