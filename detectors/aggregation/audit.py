@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from detectors.aggregation import candidates, hypotheses, identify
-from detectors.aggregation.candidates import DECLARED, MEAN, TRAINED, Parts, Predicted
+from detectors.aggregation.candidates import DECLARED, MEAN, TRAINED, Predicted
 from detectors.aggregation.formulas import words_of
 from detectors.aggregation.hypotheses import EXACT
 from detectors.aggregation.parameters import estimated, fresh_parameters
@@ -112,7 +112,8 @@ class Audit:
         state = _renewed(state, state["expected_components"] == facts["components"])
         segments = Segments.of(state["count"], block.mask)
         digits, told, parts = read(state, block, segments)
-        bases = candidates.bases(parts, facts)
+        weighted = candidates.with_weights(parts)
+        bases = candidates.bases(parts, weighted, facts)
         parameters, fitted = estimated(state, segments, told, parts, bases)
         main = _main(bases, facts)
         hit, miss = identify.tried(told, parts, bases, fitted, main, state["before"], facts, segments)
@@ -123,7 +124,7 @@ class Audit:
         expected, form = _expected(judge, bases, facts)
         ratio, verdict = _verdict(told, expected, explained & (facts["form"] == 0)[:, None], segments, thresholds)
         readings = {
-            **_totals(parts, told, bases, facts),
+            **_totals(weighted, told, bases, facts),
             **found,
             "total_residual_ratio": ratio,
             "total_expected_form": form.masked_fill(ratio.isnan(), torch.nan),
@@ -197,11 +198,11 @@ def _verdict(
     return ratio.masked_fill(~known, torch.nan), verdict
 
 
-def _totals(parts: Parts, told: Told, bases: Predicted, facts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    plain = candidates.with_weights(parts).value.masked_fill(told.logs, torch.nan)
+def _totals(weighted: Predicted, told: Told, bases: Predicted, facts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    plain = weighted.value.masked_fill(told.logs, torch.nan)
     own = torch.where((facts["form"] > 0)[:, None], bases.value[:, DECLARED], plain)
-    weighted = torch.where((facts["train_form"] > 0)[:, None], bases.value[:, TRAINED], own)
+    trained = torch.where((facts["train_form"] > 0)[:, None], bases.value[:, TRAINED], own)
     return {
         "total_simple": bases.value[:, MEAN].masked_fill(~told.whole, torch.nan),
-        "total_weighted": weighted.masked_fill(~told.whole, torch.nan),
+        "total_weighted": trained.masked_fill(~told.whole, torch.nan),
     }

@@ -66,11 +66,10 @@ def stacked(several: list[Predicted]) -> Predicted:
     return Predicted(*(torch.stack([getattr(one, name) for one in several], 1) for name in ("value", "size", "slack")))
 
 
-def bases(parts: Parts, facts: Mapping[str, Tensor]) -> Predicted:
-    """Every formula of `BASES`."""
+def bases(parts: Parts, weighted: Predicted, facts: Mapping[str, Tensor]) -> Predicted:
+    """Every formula of `BASES`; ``weighted`` is from `with_weights`; NaN here where it is the plain sum or the mean."""
     terms = _Terms.of(parts)
     plain, mean, variants = terms.plain, terms.mean, terms.variants
-    weighted = with_weights(parts)
     same = ((weighted.value - plain.value).abs() <= weighted.size * ARITHMETIC) | (
         (weighted.value - mean.value).abs() <= weighted.size * ARITHMETIC
     )

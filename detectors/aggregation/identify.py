@@ -209,7 +209,7 @@ def identified(
     lost = code == 0
     size = torch.maximum(told.total.abs(), bases.size[:, 0])
     weights = torch.where(is_fit & fits[:, 0], 0, 1)
-    weight, error = (_chosen(x, spread(weights, LOOK), spread(is_fit, LOOK)) for x in (fitted.weight, fitted.error))
+    weight, error = (_chosen(x, weights, is_fit) for x in (fitted.weight, fitted.error))
     count = size_of(code).to(scale.dtype)
     return {
         "total_form": code.to(scale.dtype).masked_fill(lost, torch.nan),
@@ -275,6 +275,7 @@ def _first(holds: Tensor, values: Tensor, skip: int = -1) -> Tensor:
 
 
 def _chosen(values: Tensor, which: Tensor, known: Tensor) -> Tensor:
-    """(R, K, C) of (R, S, 1 + K, 2): of the fit ``which`` (R, C); NaN where not ``known``."""
-    two = values[:, :, 1:].permute(0, 3, 2, 1).repeat_interleave(LENGTH, -1)  # (R, 2, K, C)
-    return torch.where((which == 0)[:, None], two[:, 0], two[:, 1]).masked_fill(~known[:, None], torch.nan)
+    """(R, K, C) of (R, S, 1 + K, 2): of the fit ``which`` (R, N); NaN where not ``known`` (R, N)."""
+    two = _looks(values[:, :, 1:].permute(0, 3, 2, 1))  # (R, 2, K, N)
+    chosen = torch.where((which == 0)[:, None], two[:, 0], two[:, 1])
+    return spread(chosen.masked_fill(~known[:, None], torch.nan), LOOK)

@@ -39,13 +39,13 @@ def fresh_digits(rows: int, slots: int, like: Tensor) -> State:
 def read(state: State, block: Block, segments: Segments) -> tuple[State, Told, Parts]:
     """The new digits, and the block in columns. Digits that a segment showed count from the next one on, for the steps'
     own sake each step's own count at once: so the cuts do not matter."""
-    values, reported = block.values, {name: segments.take(x) for name, x in block.reported.items()}
-    given = reported["component"] & segments.valid[:, None]
+    values = block.values
+    given = segments.take(block.reported["component"]) & segments.valid[:, None]
     total, component = segments.take(values["total"]), segments.take(values["component"])
     weight, log_var = segments.take(values["weight"]), segments.take(values["log_var"])
     divided = segments.take(values["divided_by"])
     series = torch.cat([total[:, None], component], 1)  # (R, 1 + K, C)
-    told = torch.cat([(reported["total"] & segments.valid)[:, None], given], 1)
+    told = torch.cat([(segments.take(block.reported["total"]) & segments.valid)[:, None], given], 1)
     series = series.masked_fill(~told, torch.nan)
     own_digits, magnitude = resolved(series)
     state, seen = _seen(state, own_digits, segments)
