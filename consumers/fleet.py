@@ -24,6 +24,7 @@ from consumers.split import StepsPart, parts_of
 from consumers.telemetry import Telemetry
 from detectors import catalog
 from detectors.cell import Cell
+from detectors.series.stalled import FACTOR, LEAST, REPORTS, limit, paced
 from losswatch.arrays import Bools, Floats, Ints, reported
 from losswatch.schema import Finding, Heartbeat, Predictions, Record, RunEnd, RunStart, Steps
 
@@ -54,7 +55,8 @@ class Fleet:
         block_steps: int = STEPS,
     ) -> None:
         self.telemetry = telemetry
-        self.defaults = {t.name: t.default for cell in cells for t in cell.thresholds} | dict(thresholds or {})
+        own = (*(threshold for cell in cells for threshold in cell.thresholds), LEAST, FACTOR)
+        self.defaults = {threshold.name: threshold.default for threshold in own} | dict(thresholds or {})
         """The deployment's thresholds."""
         like = torch.zeros((), dtype=dtype, device=device)
         self.rows = Rows(cells, self.defaults, limits or Limits(), like, telemetry)
@@ -103,6 +105,7 @@ class Fleet:
         if isinstance(record, Heartbeat):
             run.beats_every = record.every
             return
+        self._pace(run, record.time)
         run.reported = max(run.reported, record.time)
         if isinstance(record, Steps):
             self._take_steps(run, record)
@@ -112,6 +115,13 @@ class Fleet:
             self._declare(run, record, item)
         elif isinstance(record, RunEnd):
             run.status, run.ended = record.status, record.time
+
+    def _pace(self, run: Run, time: float) -> None:
+        """How long it may take until the next report, as far as this one tells."""
+        longest = limit(run.pace, self.defaults.get(LEAST.name, LEAST.default), 1.0)
+        if run.reported:
+            run.pace = paced(run.pace, time - run.reported, longest)
+        run.reports = min(run.reports + 1, REPORTS)
 
     def _new_run(self, record: Record, partition: int) -> Run | None:
         if not self.rows.has_room_for_run(len(self.runs)):
@@ -179,7 +189,7 @@ class Fleet:
                 run.name_checkpoint(step, name)
         for part in parts:
             run.steps += len(part.step)
-            run.newest_step[part.phase] = int(part.step[-1])
+            run.newest_step[part.phase], run.phase = int(part.step[-1]), part.phase
             if part.total is not None or part.components:
                 self._add_objective(run, part)
             for (role, name, slice_), values in part.series.items():

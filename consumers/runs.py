@@ -112,6 +112,13 @@ class Run:
     checkpoints: dict[int, str] = field(default_factory=dict)
     """The newest that the job named, by step."""
     newest_step: dict[str, int] = field(default_factory=dict)
+    phase: str = "train"
+    """The one it reported last."""
+    pace: float = 0.0
+    """The longest recent time between two of its reports, in seconds of the job's clock."""
+    reports: int = 0
+    """Records of it that are more than a sign of life, until the pace is known."""
+    stalled: bool = False
     records: int = 0
     steps: int = 0
     duplicates: int = 0

@@ -172,6 +172,7 @@ def _outline(run: Run) -> dict[str, Any]:
         "sessions": {name: session.dump() for name, session in run.sessions.by_id.items()},
         "next_offset": run.next_offset,
         "newest_step": run.newest_step,
+        "pace": [run.phase, run.pace, run.reports, run.stalled],
         "log_vars": run.log_vars,
         "formula": run.formula,
         "checkpoints": list(run.checkpoints.items()),
@@ -199,6 +200,7 @@ def _run(fields: dict[str, Any]) -> Run:
     run.sessions.by_id = {name: Session.load(data) for name, data in fields["sessions"].items()}
     run.next_offset, run.newest_step = fields["next_offset"], fields["newest_step"]
     run.records, run.steps, run.duplicates, run.late_steps = fields["counts"]
+    run.phase, run.pace, run.reports, run.stalled = fields["pace"]
     run.log_vars, run.formula = fields["log_vars"], tuple(fields["formula"])
     run.checkpoints = dict(fields["checkpoints"])
     findings = (Finding.model_validate_json(data) for data in fields["findings"])

@@ -17,6 +17,7 @@ from consumers.fleet import Fleet
 from consumers.outbox import Outbox
 from consumers.picture import Painter
 from consumers.source import Broker, BrokerUnavailable, Sink, Source
+from consumers.stalls import stalls
 from consumers.view import View
 from losswatch.schema import Finding, Record
 
@@ -138,9 +139,15 @@ class Worker:
             loop.outbox.settle(partition)
         if self._clock() - self._viewed >= max(self.policy.view_every, VIEW_SHARE * self._view_cost):
             self._evict(loop, caught_up)
+            self._note_stalls(loop, caught_up)
             self.look(caught_up)
         if self._clock() - self._checkpointed >= self.policy.checkpoint_every:
             self.checkpoint(loop)
+
+    def _note_stalls(self, loop: Loop, caught_up: set[int]) -> None:
+        findings = stalls(self._fleet, self._wall(), caught_up)
+        loop.outbox.add([(self._fleet.runs[f.run].partition, f) for f in findings], [])
+        self._tell(loop, findings)
 
     def _hear(self, records: Sequence[Record]) -> None:
         now = self._wall()

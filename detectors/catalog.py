@@ -16,6 +16,7 @@ from detectors.predictions.diversity import Diversity
 from detectors.series.expectation import Expectation
 from detectors.series.health import Health
 from detectors.series.nonfinite import NonFinite
+from detectors.series.stalled import FACTOR, LEAST, STALLED
 from detectors.series.trace import Trace
 from detectors.temporal.anomaly import TemporalAnomaly
 
@@ -35,7 +36,9 @@ CELLS: Final[tuple[Cell, ...]] = (
     Diversity(),
     Trace(stream="predictions", source="class_entropy", name="class_entropy_trace"),
 )
-KINDS: Final[dict[str, Kind]] = {kind.name: kind for cell in CELLS for kind in cell.kinds}
-"""Every kind of finding, by name."""
-THRESHOLDS: Final[dict[str, Threshold]] = {t.name: t for cell in CELLS for t in cell.thresholds}
+KINDS: Final[dict[str, Kind]] = {kind.name: kind for cell in CELLS for kind in cell.kinds} | {STALLED.name: STALLED}
+"""Every kind of finding, by name; a stall is judged by the clock."""
+THRESHOLDS: Final[dict[str, Threshold]] = {
+    t.name: t for t in (*(t for cell in CELLS for t in cell.thresholds), LEAST, FACTOR)
+}
 """Every threshold, by name."""
