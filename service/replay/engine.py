@@ -32,10 +32,10 @@ from service.replay.sources import Log, Unreadable
 
 AT_ONCE: Final = 64
 """Logs that are open together."""
-STEPS_A_TURN: Final = 1024
+STEPS_A_TURN: Final = 2048
 """Steps that are read of each open log before the next turn."""
-BLOCK_STEPS: Final = 256
-"""Steps of a row that go through the detectors together: one long log is then read three times as fast."""
+BLOCK_STEPS: Final = 512
+"""Steps of a row that go through the detectors together: one long log is then read much faster."""
 
 log: Final = logging.getLogger(__name__)
 Tell = Callable[[Finding], None]
@@ -171,6 +171,7 @@ class Replay:
             opened.fail(error)
         return opened
 
+    @torch.inference_mode()
     def _turn(self, opened: Sequence[_Open]) -> None:
         """Let every open log go on by some steps."""
         batch: list[Record] = []
