@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Literal, NamedTuple
@@ -39,7 +40,7 @@ class Buffer:
     """Encoded records in the order of their ``seq``. One thread only.
 
     Where there is no room, the oldest predictions go; of the oldest steps the essential ones stay, for as
-    long as there is room for those, at a resolution that is halved whenever there is none.
+    long as there is room for those, at a resolution that is lowered whenever there is none.
 
     >>> buffer = Buffer(Counter(), {"control": 9, "steps": 3, "predictions": 9})
     >>> for seq, value in enumerate([b"ab", b"cd"]):
@@ -109,7 +110,9 @@ class Buffer:
     def _keep_thinned(self, record: Outgoing) -> None:
         self._add_thinned([record])
         limit = self._limits["steps"] // THINNED_SHARE
-        if self._thinned_bytes > limit:
+        before = math.inf
+        while limit < self._thinned_bytes < before:
+            before = self._thinned_bytes
             self._halve()
         while self._thinned_bytes > limit:
             oldest = self._thinned.popleft()
@@ -118,7 +121,7 @@ class Buffer:
             self._drop("steps", oldest.calls)
 
     def _halve(self) -> None:
-        """Thin every two neighbours of a group out to one."""
+        """Thin every two neighbours of a group out to one; each by itself where none has a neighbour."""
         before, self._thinned, self._thinned_bytes = self._thinned, deque(), 0
         self.calls -= sum(record.calls for record in before)
         alone: dict[Any, Outgoing] = {}
@@ -129,6 +132,9 @@ class Buffer:
             else:
                 self._add_thinned([first, record])
         for record in alone.values():
+            if len(alone) == len(before):
+                self._add_thinned([record])
+                continue
             self._thinned.append(record)
             self._thinned_bytes += len(record.value)
             self.calls += record.calls
