@@ -27,6 +27,7 @@ Row = tuple[Any, Any, float, Any, Group, Group, Group, Group, Any, Any, Measure]
 """Phase, step, Unix seconds, total, one mapping for each of `GROUPS`, slices, checkpoint, measure: as captured."""
 PHASE: Final = 0
 STEP: Final = 1
+AT: Final = 2
 TOTAL: Final = 3
 COMPONENTS: Final = 4
 SLICES: Final = 8

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from losswatch import tensors
-from losswatch.blocks import CHUNK_ROWS, PHASE, STEP, Blocks, Fields, Row
+from losswatch.blocks import AT, CHUNK_ROWS, PHASE, STEP, Blocks, Fields, Row
 from losswatch.buffer import Outgoing
 from losswatch.devices import Copies
 from losswatch.lane import Lane, importance
@@ -45,7 +46,7 @@ class Intake:
         notices: Notices,
         post: Callable[[Sequence[Outgoing]], None],
     ) -> None:
-        self.rows: Lane[Row] = Lane(ROW_VALUES, importance)
+        self.rows: Lane[Row] = Lane(ROW_VALUES, importance, itemgetter(AT))
         self.batches: Lane[Sampled | Reference] = Lane(BATCH_VALUES)
         self.on_device = False
         """Whether anything reported was on a device, where it has to be waited for."""
@@ -85,8 +86,8 @@ class Intake:
         while self._held_batches and (not self.on_device or tensors.ready(self._held_batches[0], self._copies)):
             self._post_batch(self._held_batches.popleft())
         for reason, dropped in (
-            ("steps_too_fast", self.rows.dropped),
-            ("predictions_too_fast", self.batches.dropped),
+            ("steps_too_fast", self.rows.dropped()),
+            ("predictions_too_fast", self.batches.dropped()),
         ):
             if dropped:
                 self._dropped[reason] = dropped

@@ -55,8 +55,8 @@ class Run:
         self._accepting = sender is not None
         if sender is not None:
             rows = sender.intake.rows
-            self._entries, self._limit, self._ticket = rows.entries, rows.limit, rows.ticket
-            self._make_room = rows.make_room
+            self._rows, self._limit = rows.items, rows.limit
+            self._append, self._make_room = rows.items.append, rows.make_room
         self._notices = notices
         self._complete = sender is None
         self._send_labels = send_labels
@@ -121,11 +121,10 @@ class Run:
                     if type(value) is not float:
                         break
                 else:
-                    if len(self._entries) * (8 + len(components)) > self._limit:
+                    if len(self._rows) * (8 + len(components)) > self._limit:
                         self._make_room(8 + len(components))
                     now, own = time.time(), components.copy()
-                    row = (phase, step, now, total, own, None, None, None, None, checkpoint, PER_STEP)
-                    self._entries.append((self._ticket(), row))
+                    self._append((phase, step, now, total, own, None, None, None, None, checkpoint, PER_STEP))
                     return
             if unknown:
                 self._unknown("log", unknown)

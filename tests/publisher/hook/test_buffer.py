@@ -37,7 +37,7 @@ def test_a_lane_keeps_the_newest_items_within_its_limit_and_counts_the_rest(cost
         assert len(lane) == 1 or (len(lane) - 1) * cost <= 100
     kept = lane.take(1000)
     assert kept == list(range(len(costs)))[len(costs) - len(kept) :]
-    assert lane.dropped == len(costs) - len(kept)
+    assert lane.dropped() == len(costs) - len(kept)
 
 
 def test_a_lane_takes_from_many_threads_without_losing_count() -> None:
@@ -53,7 +53,7 @@ def test_a_lane_takes_from_many_threads_without_losing_count() -> None:
     taken = 0
     while any(thread.is_alive() for thread in threads) or len(lane):
         taken += len(lane.take(64))
-    assert (taken, lane.dropped) == (20_000, 0)
+    assert (taken, lane.dropped()) == (20_000, 0)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["control", "steps", "predictions"]), st.integers(1, 40)), max_size=80))

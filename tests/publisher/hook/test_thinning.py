@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from losswatch.arrays import reported
-from losswatch.blocks import PER_STEP, Row
+from losswatch.blocks import AT, PER_STEP, Row
 from losswatch.buffer import Buffer
 from losswatch.encoding import decode
 from losswatch.lane import Lane, importance
@@ -113,20 +114,20 @@ def test_whatever_the_totals_the_first_bad_step_and_the_worst_good_one_survive(t
 
 
 def test_a_lane_that_overflows_keeps_the_bad_steps_and_the_worst_one() -> None:
-    lane: Lane[Row] = Lane(100, importance)
+    lane: Lane[Row] = Lane(100, importance, itemgetter(AT))
     for step in range(1000):
         lane.put(row(step, NAN if step in (10, 500) else 99.0 if step == 600 else 1.0), cost=1)
     taken = [each[1] for each in lane.take(2000)]
     assert taken == [10, 500, 600, *range(899, 1000)]
-    assert lane.dropped == 1000 - len(taken)
+    assert lane.dropped() == 1000 - len(taken)
 
 
 def test_what_was_overtaken_is_dropped_rather_than_sent_out_of_order() -> None:
-    lane: Lane[Row] = Lane(2, importance)
+    lane: Lane[Row] = Lane(2, importance, itemgetter(AT))
     for step in range(3):
         lane.put(row(step, 1.0), cost=1)
-    saved = lane.entries.popleft()
+    saved = lane.items.popleft()
     assert [each[1] for each in lane.take(9)] == [1, 2]
     lane._pass_over(saved)
     assert lane.take(9) == []
-    assert (lane.dropped, len(lane)) == (0 + 1, 0)
+    assert (lane.dropped(), len(lane)) == (0 + 1, 0)
