@@ -69,7 +69,7 @@ class Loop:
         self._optimizer = torch.optim.SGD(self._model.parameters(), lr=1e-3)
         self._loss = nn.CrossEntropyLoss()
         self._step = 0
-        few, many = (self._fastest(rows, width) for rows in (16, 512))
+        few, many = (self._typical(rows, width) for rows in (16, 512))
         rows = 16 + round((milliseconds / 1000 - few) / (many - few) * (512 - 16))
         self._batch(max(1, rows), width)
 
@@ -78,10 +78,10 @@ class Loop:
 
         self._x, self._y = torch.randn(rows, width), torch.randint(0, 10, (rows,))
 
-    def _fastest(self, rows: int, width: int) -> float:
+    def _typical(self, rows: int, width: int) -> float:
         self._batch(rows, width)
         self.run(100, None)
-        return min(self.run(20, None) for _ in range(30))
+        return statistics.median(self.run(1, None) for _ in range(500))
 
     def run(self, steps: int, log: Log | None) -> float:
         """Seconds per step of that many steps."""

@@ -111,11 +111,20 @@ def report(measured: Measured, rounds: int, load: list[float]) -> str:
         f"Command: `python -m bench.hook --rounds {rounds} --write`. Medians of {rounds} rounds, with the least and the"
         " greatest in brackets, or what one round said.",
         tables(measured),
+        NOTES,
     ]
     if set(NEEDED) <= {item[1] for item in measured if measured[item]}:
         parts.insert(3, targets(measured))
     return "\n\n".join(parts) + "\n"
 
+
+NOTES: Final = """## Notes
+
+- In the loop a step that logs is held against one that calls an empty function. A call costs more there than back to
+  back, as the step before has emptied the caches.
+- What a peer's threads take from the loop slows both kinds of steps. It is in the whole turns, and in the CPU time of
+  other threads.
+- What `no hook` shows is the noise of the measurement: "as without a hook" means no further from nothing than it."""
 
 NEEDED: Final = ("no hook", "losswatch", "wandb offline")
 """Peers that the targets speak of."""
