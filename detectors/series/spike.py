@@ -53,7 +53,7 @@ def _describe(facts: Facts) -> str:
 
 SPIKE: Final = Kind(
     "spike",
-    "warning",
+    "info",
     value="spike_rise_ratio",
     threshold=RISE.name,
     confirm=1,

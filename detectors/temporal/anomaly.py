@@ -52,7 +52,7 @@ def _describe(facts: Facts) -> str:
 
 ANOMALY: Final = Kind(
     "temporal_anomaly",
-    "warning",
+    "info",
     value="anomaly_rarity_steps",
     threshold=RUN_LENGTH.name,
     confirm=1,
