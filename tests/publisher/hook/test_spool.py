@@ -163,7 +163,7 @@ def test_what_a_process_leaves_behind_is_sent_by_the_next_before_its_own(tmp_pat
     first = losswatch.start("r", transport=FaultyTransport(reachable=False), spool=tmp_path)
     for step in range(100):
         first.log(step, total=1.0)
-    assert not first.finish(timeout=0.5)
+    assert not first.finish(timeout=2.0)
     transport = MemoryTransport()
     with losswatch.start("r", transport=transport, spool=tmp_path) as second:
         second.log(100, total=1.0)
