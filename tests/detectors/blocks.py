@@ -37,7 +37,7 @@ def series(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]
 
 
 def objective(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
-    """A falling total of components some of which rise."""
+    """A falling total of components some of which rise; the last row's stops being made of them."""
     t = np.arange(steps)
     pace = rng.uniform(-0.03, 0.01, (rows, SLOTS, 1))
     noise = 1 + 0.03 * rng.standard_normal((rows, SLOTS, steps))
@@ -46,9 +46,10 @@ def objective(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floa
     weight = np.broadcast_to(rng.uniform(0.5, 2.0, (rows, SLOTS, 1)), component.shape).copy()
     component[0, 0], weight[0, 0] = 20 * noise[0, 0], 1000.0  # all of its objective, and it stays
     component[1::2, 2, 25:] = 0.5 * component[1::2, 2, :25].min(-1, keepdims=True)  # at its floor
-    plain = np.zeros((rows, steps))
+    total, plain = (weight * component).sum(1), np.zeros((rows, steps))
+    total[-1:, 100:] *= 1.5
     return {
-        "total": (weight * component).sum(1),
+        "total": total,
         "component": component,
         "weight": weight,
         "log_var": -np.log(weight),  # -6.9 where the weight is 1000
