@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from detectors import lifecycle
-from detectors.cell import FACTS, UNKNOWN, Block, Cell, Kind, Stream
+from detectors.cell import FACTS, PAIRS, UNKNOWN, Block, Cell, Kind, Stream
+from detectors.recurrence import held
 
 STATES = ("resolved", "pending", "firing")
 """A lifecycle status as the wire names it."""
@@ -150,14 +151,21 @@ class Pool:
             for name, value in output.state.items():
                 self.state[f"{cell.name}.{name}"].index_copy_(0, index, value)
             for name, value in output.readings.items():
-                self.state[f"now.{name}"].index_copy_(0, index, _at(value, newest))
+                self._remember(f"now.{name}", index, value, value.isnan(), newest)
             readings |= output.readings
             for kind in cell.kinds:
                 verdict = output.verdicts[kind.name]
-                self.state[f"verdict.{kind.name}"].index_copy_(0, index, _at(verdict, newest))
+                self._remember(f"verdict.{kind.name}", index, verdict, verdict == UNKNOWN, newest)
                 transitions += self._advance(kind, index, block, verdict, readings)
         fed = {r.name: readings[r.name] for cell in self.cells for r in cell.readings if r.feeds}
         return Judged(transitions, fed)
+
+    def _remember(self, name: str, index: Tensor, value: Tensor, unknown: Tensor, newest: Tensor) -> None:
+        """Keep the value of each row's last step; of a pair the last that was known, for most of its steps may be
+        the other series' alone."""
+        if self.stream in PAIRS:
+            value = held(value, ~unknown, self.state[name].index_select(0, index))
+        self.state[name].index_copy_(0, index, _at(value, newest))
 
     def _gather(self, prefix: str, index: Tensor) -> dict[str, Tensor]:
         return {

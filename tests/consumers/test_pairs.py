@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from consumers.pairs import direction, pairs_with
+from consumers.picture import Painter
 from consumers.runs import PairKey, Run, SeriesKey
 from detectors.cell import MEASURED
 from losswatch.fields import Measured
@@ -71,6 +72,20 @@ def test_each_series_is_compared_from_the_record_on_that_brings_it() -> None:
     assert pool.state["overfitting.reference_count"][pair.row].item() == 0, "training came before the pair was there"
     fleet.take(decoded([make_steps("r", 8, 8, seq=2)], first=2))
     assert pool.state["overfitting.reference_count"][pair.row].item() == 8
+
+
+def test_what_a_validation_showed_is_known_while_training_goes_on() -> None:
+    fleet = a_fleet()
+    validations = [make_steps("r", 10 * i + 9, 1, seq=2 * i + 1, phase="val") for i in range(8)]
+    training = [make_steps("r", 10 * i, 10, seq=2 * i) for i in range(8)]
+    records = [record for both in zip(training, validations, strict=True) for record in both]
+    fleet.take(decoded(records))
+    shown = Painter(fleet, 300.0).paint(0.0)
+    fleet.take(decoded([make_steps("r", 80, 10, seq=16)], first=len(records)))
+    after = Painter(fleet, 300.0).paint(0.0)
+    key = ("val", "total")
+    assert shown.of_run("r")["generalization_gap"][key] == after.of_run("r")["generalization_gap"][key]
+    assert not [words for words in after.runs["r"].warming if words.startswith(("overfitting", "erratic"))]
 
 
 def found_in(records: list[Any], kind: str) -> list[Finding]:
