@@ -10,16 +10,15 @@ import numpy.typing as npt
 import torch
 
 from consumers.pieces import (
-    PREDICTION_VALUES,
     Bands,
     ObjectivePiece,
     PairPiece,
     Piece,
-    PredictionPiece,
     Round,
     SeriesPiece,
+    StreamPiece,
 )
-from detectors.cell import Block
+from detectors.cell import VALUES, Block, Sampled
 from losswatch.arrays import NOT_REPORTED, Bools, Floats, Ints, reported
 
 
@@ -151,9 +150,19 @@ def pair_block(work: Round[PairPiece], names: Sequence[str], like: torch.Tensor)
     return replace(block, reported=dict(zip(names, given, strict=True)))
 
 
-def prediction_block(work: Round[PredictionPiece], like: torch.Tensor) -> Block:
-    """The block of a round of prediction streams."""
-    return _stack(work, len(PREDICTION_VALUES), lambda piece: piece.values, PREDICTION_VALUES, like)
+def sampled_block(work: Round[StreamPiece], stream: Sampled, slots: int, like: torch.Tensor) -> Block:
+    """The block of a round of records."""
+    names = VALUES[stream]
+    rows, time = work.shape
+    step, mask, values = _filled(work, len(names.row), lambda piece: piece.values[:, None])
+    wide = np.full((len(names.slot), rows, slots, time), np.nan)
+    for row, start, piece in work.placed:
+        if piece.slots is not None:
+            wide[:, row, :, start] = 0.0 if stream != "scores" else np.nan
+            wide[:, row, : piece.slots.shape[1], start] = piece.slots
+    block = _block_of(step, mask, values, names.row, like)
+    by_slot = dict(zip(names.slot, tensor(wide, like), strict=True))
+    return replace(block, values={**block.values, **by_slot})
 
 
 def _stack(

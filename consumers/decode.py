@@ -101,22 +101,24 @@ class InvalidPredictions(ValueError):
 
 
 def check(record: Predictions) -> None:
-    """Raise InvalidPredictions where values are not what their ``kind`` says."""
-    if record.kind == "logits" and not np.isfinite(matrix_of(record)).all():
-        raise InvalidPredictions("logits hold NaN or infinities")
+    """Raise InvalidPredictions where values are not what their ``kind`` says.
+
+    NaN is not refused: that a model predicts it is a finding.
+    """
     if record.kind == "probabilities":
         p = matrix_of(record)
-        if not np.isfinite(p).all() or p.min() < -SUM_TOLERANCE or p.max() > 1 + SUM_TOLERANCE:
+        if ((p < -SUM_TOLERANCE) | (p > 1 + SUM_TOLERANCE)).any():
             raise InvalidPredictions(
                 "probabilities must lie between 0 and 1; for unnormalised scores send kind 'logits'"
             )
-        worst = float(np.abs(p.sum(1) - 1).max())
-        if worst > SUM_TOLERANCE:
+        error = np.abs(p.sum(1) - 1)
+        if (error > SUM_TOLERANCE).any():
+            worst = float(np.fmax.reduce(error))
             raise InvalidPredictions(
                 f"probabilities of a sample sum to 1 only within {worst:.3g}; for scores send kind 'logits'"
             )
     if record.kind == "summary":
         mean = np.asarray(record.mean)
-        between = bool(((mean >= -SUM_TOLERANCE) & (mean <= 1 + SUM_TOLERANCE)).all())
-        if not between or abs(float(mean.sum()) - 1) > SUM_TOLERANCE:
+        beyond = bool(((mean < -SUM_TOLERANCE) | (mean > 1 + SUM_TOLERANCE)).any())
+        if beyond or abs(float(mean.sum()) - 1) > SUM_TOLERANCE:
             raise InvalidPredictions("a summary's mean must be a distribution over the classes")

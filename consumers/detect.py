@@ -10,17 +10,19 @@ from typing import Final, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from consumers.columns import objective_block, pair_block, prediction_block, series_block, series_of
+from consumers.columns import objective_block, pair_block, sampled_block, series_block, series_of
 from consumers.findings import make_finding
 from consumers.pairs import TRAIN
-from consumers.pieces import STEPS, ObjectivePiece, PairPiece, Piece, PredictionPiece, Round, SeriesPiece, pack
+from consumers.pieces import STEPS, ObjectivePiece, PairPiece, Piece, Round, SeriesPiece, StreamPiece, pack
 from consumers.pools import Judged, Pool, Transition
-from consumers.reduce import reduce_predictions
+from consumers.reduce import Made, reduce_predictions
+from consumers.reduce_samples import reduce_samples
 from consumers.rows import Rows
-from consumers.runs import PairKey, RowKey, Run, SeriesKey
+from consumers.runs import PairKey, RowKey, Run, SeriesKey, StreamRow
+from consumers.samples import Item
 from consumers.telemetry import Telemetry
-from detectors.cell import PAIRS, Pair, Stream
-from losswatch.schema import Finding, Predictions
+from detectors.cell import PAIRS, Pair, Sampled, Stream
+from losswatch.schema import Finding
 
 log: Final = logging.getLogger(__name__)
 
@@ -29,6 +31,10 @@ PAIR_VALUES: Final[Mapping[Pair, Sequence[str]]] = dict.fromkeys(PAIRS, ("refere
     "formulas": ("reference", "judged", "reference_scale", "judged_scale")
 }
 """What the blocks of pairs hold."""
+
+
+SCORE_STEPS: Final = 4
+"""Most records of a row in one block of scores: each step of it holds all the samples that are kept."""
 
 
 class _Formula(NamedTuple):
@@ -54,6 +60,7 @@ class Gathering:
         block_steps: int = STEPS,
     ) -> None:
         self._rows, self._runs, self._defaults, self._telemetry = rows, runs, defaults, telemetry
+        self._block_steps = block_steps
         self._pack = partial(pack, most=block_steps)
         self._findings: list[Finding] = []
         self._clear()
@@ -62,7 +69,8 @@ class Gathering:
         self._objectives: dict[int, list[ObjectivePiece]] = {}
         self._series: list[SeriesPiece] = []
         self._pairs: dict[Pair, list[PairPiece]] = {}
-        self._predictions: list[tuple[Run, int, Predictions]] = []
+        self._items: list[Item] = []
+        self._declared: list[Made] = []
         self.runs: set[str] = set()
         """Runs that have pieces here."""
 
@@ -82,9 +90,13 @@ class Gathering:
         """What a step says about a series and the one that it is judged against."""
         self._pairs.setdefault(stream, []).append(piece)
 
-    def add_predictions(self, run: Run, row: int, record: Predictions) -> None:
-        """A record of a prediction stream."""
-        self._predictions.append((run, row, record))
+    def add_predictions(self, item: Item) -> None:
+        """A record of predictions."""
+        self._items.append(item)
+
+    def add_declaration(self, row: StreamRow, piece: StreamPiece) -> None:
+        """What a run declares about a phase."""
+        self._declared.append(Made("declaration", row, piece, 0))
 
     def findings(self) -> list[Finding]:
         """What was found since the last call, by run and step."""
@@ -93,15 +105,19 @@ class Gathering:
 
     def use(self) -> None:
         """Let everything gathered go through the detectors."""
-        objectives, series, predictions, pairs = self._objectives, self._series, self._predictions, self._pairs
+        objectives, series, items, pairs = self._objectives, self._series, self._items, self._pairs
+        declared = self._declared
         formulas: list[_Formula] = []
         self._clear()
         for slots, pieces in objectives.items():
             pool = self._rows.pool("objective", slots)
             for work in self._pack(pieces):
                 self._guard(partial(self._use_objectives, pool, work, formulas))
-        if predictions:
-            self._guard(partial(self._use_predictions, predictions, series))
+        if items:
+            self._guard(partial(self._use_predictions, items, series))
+            self._guard(lambda: self._use_streams(reduce_samples(items, self._rows.like), series))
+        if declared:
+            self._guard(partial(self._use_streams, declared, series))
         for loose in self._pack(series):
             self._guard(partial(self._use_series, loose))
         if judged := self._compared(formulas):
@@ -140,20 +156,32 @@ class Gathering:
         block = pair_block(work, PAIR_VALUES[stream], self._rows.like)
         self._report_round(stream, work, self._rows.pool(stream).update(work.rows, block))
 
-    def _use_predictions(self, items: Sequence[tuple[Run, int, Predictions]], series: list[SeriesPiece]) -> None:
-        """Readings that are series of their own are put to ``series``."""
-        pool = self._rows.pool("predictions")
-        pieces, samples = reduce_predictions(items, self._rows.like)
+    def _use_predictions(self, items: Sequence[Item], series: list[SeriesPiece]) -> None:
+        made, samples = reduce_predictions(items, self._rows.like)
         self._telemetry.count("samples", by=samples)
-        for work in self._pack(pieces):
-            judged = pool.update(work.rows, prediction_block(work, self._rows.like))
-            for change in judged.transitions:
-                piece = work.piece_at(change.at, change.offset)
-                self._report(piece.owner, pool.keys[piece.row].phase, None, change, piece.time)
-            for name, fed in judged.fed.items():
-                series += self._readings(pool, work, name, fed)
+        self._use_streams(made, series)
 
-    def _readings(self, pool: Pool, work: Round[PredictionPiece], name: str, values: Tensor) -> Iterator[SeriesPiece]:
+    def _use_streams(self, made: Sequence[Made], series: list[SeriesPiece]) -> None:
+        """Readings that are series of their own are put to ``series``."""
+        by_pool: dict[tuple[Sampled, int], list[StreamPiece]] = {}
+        for each in made:
+            by_pool.setdefault((each.stream, each.row.pool.slots), []).append(each.piece)
+        for (stream, slots), pieces in by_pool.items():
+            rounds = pack(pieces, min(self._block_steps, SCORE_STEPS)) if stream == "scores" else self._pack(pieces)
+            for work in rounds:
+                self._guard(partial(self._use_stream, stream, self._rows.pool(stream, slots), work, series))
+
+    def _use_stream(self, stream: Sampled, pool: Pool, work: Round[StreamPiece], series: list[SeriesPiece]) -> None:
+        judged = pool.update(work.rows, sampled_block(work, stream, pool.slots, self._rows.like))
+        for change in judged.transitions:
+            piece = work.piece_at(change.at, change.offset)
+            key: RowKey = pool.keys[piece.row]
+            subject = key.subject if change.slot is None else piece.owner.classes.name_of(change.slot)
+            self._report(piece.owner, key.phase, subject, change, piece.time)
+        for name, fed in judged.fed.items():
+            series += self._readings(pool, work, name, fed)
+
+    def _readings(self, pool: Pool, work: Round[StreamPiece], name: str, values: Tensor) -> Iterator[SeriesPiece]:
         """A reading (R, T) as pieces of series."""
         column = values.double().cpu().numpy()
         for place, start, piece in work.placed:

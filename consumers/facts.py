@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import nan
+from collections.abc import Iterator, Mapping, Sequence
+from math import isnan, nan
 from typing import Final
 
 import numpy as np
 
 from consumers.pairs import TRAIN, direction
 from consumers.pieces import Bands
-from consumers.runs import ObjectiveRow, PairKey, Run, SeriesKey
-from detectors.cell import FORMS, FORMULA, ROLES, VARIANTS
-from losswatch.schema import Objective
+from consumers.runs import ObjectiveRow, PairKey, Run, SeriesKey, StreamKey
+from detectors.cell import FORMS, FORMULA, ROLES, VALUES, VARIANTS
+from detectors.declaration.facts import overlap
+from losswatch.arrays import Floats
+from losswatch.schema import Objective, RunStart
 
 Facts = Mapping[str, float | Sequence[float]]
 UNDECLARED: Final[Facts] = {fact.name: [] if fact.per == "slot" else fact.default for fact in FORMULA}
@@ -43,6 +45,31 @@ def of_objective(run: Run, phase: str, row: ObjectiveRow) -> Facts:
         declared = run.declared.objective.get(of) if run.declared else None
         facts |= {prefix + name: value for name, value in _formula(declared, row.slots).items()}
     return facts
+
+
+def of_stream(run: Run, key: StreamKey) -> Facts:
+    """Of a row of a stream of records."""
+    if key.stream != "labels":
+        return {}
+    known = set(run.classes.declared)
+    declared = [float(name in known) for name in run.classes.names] if known else []
+    return {"training": float(key.phase == TRAIN), "declared_class": declared}
+
+
+def of_declaration(record: RunStart) -> Iterator[tuple[str, Floats]]:
+    """What a run declares about each phase, in the order of `detectors.cell.VALUES`; NaN where it does not."""
+    for phase in dict.fromkeys((TRAIN, *record.split, *record.precision)):
+        ranges, formats = (record.split.get(phase), record.split.get(TRAIN)), record.precision
+        values = dict.fromkeys(VALUES["declaration"].row, nan)
+        if phase == TRAIN:
+            values["parameters"] = nan if record.parameters is None else float(record.parameters)
+            values["samples"] = float(record.samples.get(TRAIN, nan))
+        elif ranges[0] is not None and ranges[1] is not None:
+            values["overlap"] = overlap(ranges[0], ranges[1])
+        if phase != TRAIN and phase in formats and TRAIN in formats:
+            values["precision_differs"] = float(formats[phase] != formats[TRAIN])
+        if not all(isnan(value) for value in values.values()):
+            yield phase, np.array(list(values.values()))
 
 
 def _formula(declared: Objective | None, slots: Mapping[str, int]) -> Facts:

@@ -45,6 +45,7 @@ def make_finding(
         weights=run.objective(phase).weights,
         reference=None if reference is None else f"{reference.phase} {reference.label}",
         checkpoints=run.checkpoints,
+        slots={name: dict(zip(run.classes.names, values, strict=False)) for name, values in change.slots.items()},
     )
     advice = kind.advise(facts)
     value = change.readings[kind.value]

@@ -17,8 +17,10 @@ import torch
 from consumers.decode import DeadLetter, Decoded
 from consumers.detect import Gathering
 from consumers.pieces import STEPS, ObjectivePiece, PairPiece, SeriesPiece
+from consumers.references import References
 from consumers.rows import Limits, Rows
 from consumers.runs import Run, SeriesKey
+from consumers.samples import declarations, item_of
 from consumers.sessions import MAX_REASONS
 from consumers.split import StepsPart, parts_of
 from consumers.telemetry import Telemetry
@@ -26,7 +28,7 @@ from detectors import catalog
 from detectors.cell import Cell
 from detectors.series.stalled import FACTOR, LEAST, REPORTS, limit, paced
 from losswatch.arrays import Bools, Floats, Ints, reported
-from losswatch.schema import Finding, Heartbeat, Predictions, Record, RunEnd, RunStart, Steps
+from losswatch.schema import Finding, Heartbeat, Predictions, Record, Reference, RunEnd, RunStart, Steps
 
 log: Final = logging.getLogger(__name__)
 
@@ -111,6 +113,8 @@ class Fleet:
             self._take_steps(run, record)
         elif isinstance(record, Predictions):
             self._take_predictions(run, record)
+        elif isinstance(record, Reference):
+            self._take_reference(run, record)
         elif isinstance(record, RunStart):
             self._declare(run, record, item)
         elif isinstance(record, RunEnd):
@@ -165,11 +169,15 @@ class Fleet:
             return
         self._settle(run)
         run.declared = record
+        self.rows.declare_classes(run)
         if unknown := [name for name in record.thresholds if name not in self.defaults]:
             self.telemetry.count("refused", "unknown_threshold", by=len(unknown))
             known = sorted(self.defaults)
             log.warning("run %r declares unknown thresholds %s; known are %s", run.run, unknown[:5], known)
         self.rows.declare(run)
+        for row, piece in declarations(self.rows, run, record, lambda: self._settle(run)):
+            self._gathering.runs.add(run.run)
+            self._gathering.add_declaration(row, piece)
 
     def _settle(self, run: Run) -> None:
         """Use what was gathered of a run, before its rows change."""
@@ -258,8 +266,22 @@ class Fleet:
                 self._gathering.add_pair(pair.stream, PairPiece(pair.row, run, part.time, part.step, values))
 
     def _take_predictions(self, run: Run, record: Predictions) -> None:
-        if (row := self.rows.predictions(run, record.phase)) < 0:
+        if not self.rows.has_room_for_phase(run, record.phase):
+            return
+        known = len(run.classes.names)
+        item = item_of(self.rows, run, record, lambda: self._settle(run))
+        if len(run.classes.names) != known:
+            self.rows.name_classes(run)
+        if item is None:
             return
         run.newest_step[record.phase] = max(record.step, run.newest_step.get(record.phase, record.step))
         self._gathering.runs.add(run.run)
-        self._gathering.add_predictions(run, row, record)
+        self._gathering.add_predictions(item)
+
+    def _take_reference(self, run: Run, record: Reference) -> None:
+        """Coverage is measured against what was given before; other features start afresh."""
+        self._settle(run)
+        features = record.features.shape[1]
+        if run.references is None or run.references.features != features:
+            run.references = References(features)
+        run.references.add(record.features)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from consumers.fleet import Fleet
 from consumers.pools import Pool
-from consumers.runs import Run
+from consumers.runs import RowKey, Run
 from consumers.traces import Traces
 from consumers.view import RunView, Table, View
 from detectors.cell import ROLES, UNKNOWN, Reading
@@ -23,12 +23,22 @@ LABELS: Final = {
     ("objective", "slot"): ("phase", "component"),
     ("series", "row"): ("phase", "series"),
     ("predictions", "row"): ("phase",),
+    ("predictions", "slot"): ("phase", "class"),
+    ("labels", "row"): ("phase",),
+    ("labels", "slot"): ("phase", "class"),
+    ("scores", "row"): ("phase",),
+    ("representation", "row"): ("phase",),
+    ("proxy", "row"): ("phase", "errors"),
+    ("coverage", "row"): ("phase", "slice"),
+    ("declaration", "row"): ("phase",),
     ("generalization", "row"): ("phase", "series"),
     ("decoupling", "row"): ("phase", "series"),
     ("slices", "row"): ("phase", "series"),
     ("formulas", "row"): ("phase", "series"),
 }
 """The labels of a reading after the run, by stream and by what it is per."""
+MOST_CLASSES: Final = 16
+"""Slots of the pools whose readings per class are told: a thousand classes would be a thousand series a run."""
 STATES: Final = {"firing": 0, "pending": 1, "resolved": 2}
 MISSED_BEATS: Final = 3
 """So many heartbeats must be missing before a run is called lost."""
@@ -100,7 +110,7 @@ class Painter:
     def _tables(self, pool: Pool) -> Iterator[Table]:
         for cell in pool.cells:
             for reading in cell.readings:
-                if reading.exported:
+                if reading.exported and _is_told(pool, reading):
                     index = self._index(pool, reading)
                     values = pool.state[f"now.{reading.name}"].double().cpu().numpy()[index.places]
                     yield Table(reading.name, reading.help, LABELS[pool.stream, reading.per], index.keys, values)
@@ -157,10 +167,13 @@ def _index(runs: Mapping[str, Run], pool: Pool, reading: Reading) -> _Index:
         if key is None:
             continue
         if reading.per == "slot":
-            names = runs[key.run].objectives[key.phase].slots
+            names = _slot_names(runs[key.run], pool, key)
             keys += [(key.run, key.phase, name) for name in names]
             rows += [row] * len(names)
-            slots += names.values()
+            slots += range(len(names))
+        elif len(LABELS[pool.stream, reading.per]) == 2 and key.series is None:
+            keys.append((key.run, key.phase, key.subject or ""))
+            rows.append(row)
         elif key.series is None:
             keys.append((key.run, key.phase))
             rows.append(row)
@@ -169,6 +182,17 @@ def _index(runs: Mapping[str, Run], pool: Pool, reading: Reading) -> _Index:
             rows.append(row)
     places: Any = (rows, slots) if reading.per == "slot" else (rows,)
     return _Index(pool.version, keys, tuple(np.array(place, dtype=np.int64) for place in places))
+
+
+def _is_told(pool: Pool, reading: Reading) -> bool:
+    return reading.per == "row" or pool.stream == "objective" or pool.slots <= MOST_CLASSES
+
+
+def _slot_names(run: Run, pool: Pool, key: RowKey) -> list[str]:
+    """What the slots of a row stand for, as far as they are taken."""
+    if pool.stream == "objective":
+        return list(run.objectives[key.phase].slots)
+    return run.classes.names[: pool.slots]
 
 
 def _warming(pool: Pool, groups: _Groups) -> Iterator[tuple[str, str]]:

@@ -79,27 +79,21 @@ class Bands(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class PredictionPiece:
-    """One step of one prediction stream, already reduced."""
+class StreamPiece:
+    """One record of a stream of records, already reduced."""
 
     row: int
     owner: Any
     time: float
     step: Ints
-    values: npt.NDArray[np.float64]
-    """(6, 1), in the order of `PREDICTION_VALUES`."""
+    """(1)."""
+    values: Floats
+    """(V), in the order of `detectors.cell.VALUES`."""
+    slots: Floats | None = None
+    """(V', K or less), likewise."""
 
 
-PREDICTION_VALUES: Final = (
-    "samples",
-    "classes",
-    "class_entropy",
-    "sample_entropy",
-    "max_class_probability",
-    "unique_classes",
-)
-
-Piece = TypeVar("Piece", ObjectivePiece, SeriesPiece, PairPiece, PredictionPiece)
+Piece = TypeVar("Piece", ObjectivePiece, SeriesPiece, PairPiece, StreamPiece)
 
 
 @dataclass(slots=True)

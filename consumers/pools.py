@@ -41,6 +41,8 @@ class Transition:
     confirmed: int | None
     step: int
     readings: Mapping[str, float]
+    slots: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
+    """The readings of `Kind.slots`, slot by slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,7 @@ class Pool:
                 confirmed=confirms[i] if lifecycle.FIRING in (states[i], was[i]) else None,
                 step=int(block.step[origin[row], offset]),
                 readings={name: values[i] for name, values in picked.items()},
+                slots={name: readings[name][origin[row], :, offset].tolist() for name in kind.slots},
             )
 
     def pack(self, rows: Sequence[int]) -> list[bytes]:

@@ -1,103 +1,247 @@
-"""Many prediction records to one number each, batched on the device. Letters: M samples, G records, C classes."""
+"""Many prediction records to a few numbers each, batched on the device.
+
+Records are grouped by kind, class count and size; each group is one pass. Letters: M samples in all, G records of a
+group, N samples of the largest, C classes, K slots.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from math import nan
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from consumers.decode import matrix_of
-from consumers.pieces import PredictionPiece
-from consumers.runs import Run
-from detectors.predictions.distribution import Distribution
-from losswatch.schema import Label, Predictions
+from consumers.pieces import StreamPiece
+from consumers.runs import StreamRow
+from consumers.samples import KEPT_SCORES, Item
+from detectors.cell import CODE_BITS, Sampled
+from detectors.labels.counts import class_counts
+from detectors.predictions.distribution import Distribution, calibration_error, moments_of
+from losswatch.arrays import Floats, Ints
 
-Item = tuple[Run, int, Predictions]
-"""A run, the row of its prediction stream, and a record."""
+LABEL_VALUES: Final = 3 + CODE_BITS
 
 
-def reduce_predictions(items: Sequence[Item], like: Tensor) -> tuple[list[PredictionPiece], int]:
-    """One piece per record, in the order of the records, and the number of samples in them.
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a record gives to a row of a stream."""
 
-    Records are grouped by kind and number of classes; each group is one pass on the device.
-    """
-    groups: dict[tuple[str, int], list[int]] = {}
-    for i, (run, _, record) in enumerate(items):
-        groups.setdefault((record.kind, _classes(run, record)), []).append(i)
-    pieces: list[PredictionPiece | None] = [None] * len(items)
+    stream: Sampled
+    row: StreamRow
+    piece: StreamPiece
+    order: int
+    """Place of its record in the poll."""
+
+
+def reduce_predictions(items: Sequence[Item], like: Tensor) -> tuple[list[Made], int]:
+    """What all records give, in their order, and the number of samples in them."""
+    made: list[Made] = []
     samples = 0
-    for (kind, classes), members in groups.items():
+    for (kind, *_), members in grouped(items, lambda item: (item.record.kind, item.classes, _bucket(size_of(item)))):
         chosen = [items[i] for i in members]
-        reduced = _reduce(kind, classes, chosen, like)
-        columns = torch.stack(
-            [
-                reduced.samples,
-                torch.full_like(reduced.samples, classes),
-                reduced.class_entropy,
-                reduced.sample_entropy,
-                reduced.max_class_probability,
-                reduced.unique_classes,
-            ]
-        )
-        values = columns.to(device="cpu", dtype=torch.float64).numpy()  # (6, G)
-        samples += int(values[0].sum())
-        for g, i in enumerate(members):
-            run, row, record = items[i]
-            step = np.array([record.step], dtype=np.int64)
-            pieces[i] = PredictionPiece(row, run, record.time, step, values[:, g : g + 1])
-    return [piece for piece in pieces if piece is not None], samples
+        if kind == "summary":
+            found = _of_summaries(chosen, like)
+        elif kind == "classes":
+            found = _of_classes(chosen, like)
+        else:
+            found = _of_matrices(chosen, like)
+        samples += sum(size_of(item) for item in chosen)
+        made += _pieces(found, chosen, members)
+        made += _labels(found, chosen, members)
+        made += _scores(found, chosen, members)
+    return sorted(made, key=lambda each: each.order), samples
 
 
-def _classes(run: Run, record: Predictions) -> int:
-    if record.mean is not None and record.kind == "summary":
-        return len(record.mean)
-    if record.kind != "classes":
-        return int(matrix_of(record).shape[1])
-    labels, declared = set(_labels_of(record)), (run.declared.classes if run.declared else None) or []
-    if labels <= set(range(len(declared))):
-        return max(2, len(declared))  # they are places in the list of classes
-    return max(2, len({str(label) for label in (*labels, *declared)}))
+def grouped(items: Sequence[Item], key: Callable[[Item], Any]) -> Iterator[tuple[Any, list[int]]]:
+    """The places of the items that have a key in common."""
+    groups: dict[Hashable, list[int]] = {}
+    for i, item in enumerate(items):
+        groups.setdefault(key(item), []).append(i)
+    yield from groups.items()
 
 
-def _labels_of(record: Predictions) -> list[Label]:
-    return record.values if isinstance(record.values, list) else []
+def size_of(item: Item) -> int:
+    """Samples of a record."""
+    record = item.record
+    return len(record.values) if record.values is not None else record.n or 0
 
 
-def _reduce(kind: str, classes: int, items: Sequence[Item], like: Tensor) -> Distribution:
-    if kind == "summary":
-        return _of_summaries(items, like)
-    if kind == "classes":
-        return _of_classes(items, classes, like)
-    matrices = [matrix_of(record) for _, _, record in items]
-    sizes = [len(matrix) for matrix in matrices]
-    values = np.concatenate(matrices)  # (M, C)
-    p = torch.from_numpy(values).to(device=like.device, dtype=like.dtype)
-    p = p.softmax(1) if kind == "logits" else p.clamp(min=0.0) / p.clamp(min=0.0).sum(1, keepdim=True)
-    group = torch.repeat_interleave(torch.arange(len(items)), torch.tensor(sizes)).to(like.device)
-    return Distribution.of_samples(p, group, len(items))
+def piece_of(item: Item, row: StreamRow, values: Floats, slots: Floats | None = None) -> StreamPiece:
+    """A record's numbers as a piece of a row."""
+    step = np.array([item.record.step], dtype=np.int64)
+    return StreamPiece(row.row, item.run, item.record.time, step, values, slots)
 
 
-def _of_summaries(items: Sequence[Item], like: Tensor) -> Distribution:
-    records = [record for _, _, record in items]
+def padded(arrays: Sequence[Floats], length: int) -> Floats:
+    """Arrays (N, ...) of several lengths as one (G, length, ...), NaN behind the shorter ones."""
+    if all(len(array) == length for array in arrays):
+        return np.stack(arrays)
+    out = np.full((len(arrays), length, *arrays[0].shape[1:]), nan)
+    for place, array in enumerate(arrays):
+        out[place, : len(array)] = array
+    return out
 
-    def column(values: Sequence[object]) -> Tensor:
-        return torch.from_numpy(np.array(values, dtype=np.float64)).to(like)
 
-    return Distribution.of_summary(
+def numbers(columns: Sequence[Tensor]) -> Floats:
+    """(V, G) columns as float64 (G, V) on the host."""
+    made: Floats = torch.stack([x.to(columns[0].dtype) for x in columns], 1).to("cpu", torch.float64).numpy()
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Reduced:
+    """A group's numbers; ``place`` and ``anomaly`` (G, N) of single samples where values are known."""
+
+    told: Distribution
+    calibration: Tensor
+    place: Tensor | None = None
+    anomaly: Tensor | None = None
+
+
+def _bucket(size: int) -> int:
+    """Sizes up to this one share a pass: padding at most doubles the work."""
+    return 1 << max(0, size - 1).bit_length()
+
+
+def _of_matrices(items: Sequence[Item], like: Tensor) -> _Reduced:
+    sizes = torch.tensor([size_of(item) for item in items], device=like.device)
+    length = int(sizes.max())
+    raw = padded([matrix_of(item.record) for item in items], length)  # (G, N, C)
+    values = torch.from_numpy(raw).to(device=like.device, dtype=like.dtype)
+    present = torch.arange(length, device=like.device) < sizes[:, None]
+    if items[0].record.kind == "logits":
+        p = values.softmax(-1)
+    else:
+        p = values.clamp(min=0.0)
+        p = p / p.sum(-1, keepdim=True)
+    finite = p.sum(-1).isfinite()
+    valid = present & finite
+    p = p.masked_fill(~valid[..., None], 0.0)
+    told, confidence, place = Distribution.of_samples(p, valid)
+    spoilt = (present & ~finite).any(1)
+    told.class_entropy.masked_fill_(spoilt, nan)  # a NaN is a finding, not something to be averaged away
+    label = _label(items, length, like)
+    known = valid & (label >= 0)
+    direct = torch.tensor([item.predicted is None for item in items], device=like.device)[:, None]
+    calibration = calibration_error(confidence, place == label, known & direct)
+    normal = torch.tensor([item.normal for item in items], device=like.device)
+    anomaly = 1 - p.gather(2, normal[:, None, None].expand(-1, length, 1))[..., 0]
+    return _Reduced(told, calibration, place.masked_fill(~valid, -1), anomaly.masked_fill(~known, nan))
+
+
+def _label(items: Sequence[Item], length: int, like: Tensor) -> Tensor:
+    """(G, N) slots of the labels; -1 where there is none."""
+    out = np.full((len(items), length), -1, dtype=np.int64)
+    for g, item in enumerate(items):
+        if item.label is not None:
+            out[g, : len(item.label)] = item.label
+    return torch.from_numpy(out).to(like.device)
+
+
+def _of_summaries(items: Sequence[Item], like: Tensor) -> _Reduced:
+    def column(values: Sequence[Any]) -> Tensor:
+        return torch.from_numpy(np.array([nan if x is None else x for x in values], dtype=np.float64)).to(like)
+
+    records = [item.record for item in items]
+    told = Distribution.of_summary(
         column([record.n for record in records]),
-        column([record.mean for record in records]),
-        column([record.counts for record in records]),
-        column([np.nan if record.mean_entropy is None else record.mean_entropy for record in records]),
+        torch.from_numpy(np.stack([np.asarray(record.mean) for record in records])).to(like),
+        torch.from_numpy(np.stack([np.asarray(record.counts) for record in records])).to(like),
+        column([record.mean_entropy for record in records]),
+        column([record.mean_max for record in records]),
     )
+    return _Reduced(told, torch.full_like(told.samples, nan))
 
 
-def _of_classes(items: Sequence[Item], classes: int, like: Tensor) -> Distribution:
+def _of_classes(items: Sequence[Item], like: Tensor) -> _Reduced:
     """The argmax is all that is known: the mean distribution is the share of each class."""
-    counts = torch.zeros(len(items), classes, dtype=like.dtype, device=like.device)
-    for g, (_, _, record) in enumerate(items):
-        _, numbers = np.unique([str(label) for label in _labels_of(record)], return_counts=True)
-        counts[g, : len(numbers)] = torch.from_numpy(numbers).to(like)
-    total = counts.sum(1)
-    return Distribution.of_summary(total, counts / total[:, None], counts, torch.full_like(total, torch.nan))
+    classes = items[0].classes
+    counts = np.stack([np.bincount(_slots(item)[_slots(item) >= 0], minlength=classes)[:classes] for item in items])
+    total = torch.tensor([size_of(item) for item in items], device=like.device).to(like)
+    counted = torch.from_numpy(counts).to(like)
+    nothing = torch.full_like(total, nan)
+    told = Distribution.of_summary(total, counted / total[:, None], counted, nothing, torch.ones_like(total))
+    return _Reduced(told, nothing)
+
+
+def _slots(item: Item) -> Ints:
+    assert item.predicted is not None
+    return item.predicted
+
+
+def _pieces(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> Iterator[Made]:
+    told = found.told
+    collision, surprise = moments_of(told.mean)
+    classes = torch.full_like(told.samples, items[0].classes)
+    rows = numbers(
+        [
+            told.samples,
+            classes,
+            told.class_entropy,
+            told.sample_entropy,
+            told.sharpness,
+            collision,
+            surprise,
+            told.max_class_probability,
+            told.unique_classes,
+            found.calibration,
+        ]
+    )
+    slots = torch.stack([told.mean, told.predicted], 1).to("cpu", torch.float64).numpy()  # (G, 2, C)
+    for g, (item, order) in enumerate(zip(items, members, strict=True)):
+        wide = slots[g] if item.predictions.pool.slots else None
+        yield Made("predictions", item.predictions, piece_of(item, item.predictions, rows[g], wide), order)
+
+
+def _labels(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> Iterator[Made]:
+    """Counts by class of the records that have labels, all of one width in one pass."""
+    chosen = [g for g, item in enumerate(items) if item.labels is not None]
+    by_width: dict[int, list[int]] = {}
+    for g in chosen:
+        row = items[g].labels
+        assert row is not None
+        by_width.setdefault(row.pool.slots, []).append(g)
+    for width, places in by_width.items():
+        some = [items[g] for g in places]
+        length = max(size_of(item) for item in some)
+        label = _label(some, length, found.told.samples)
+        counts = class_counts(label, _predicted(found, some, places, length), width)
+        by_class = counts.to("cpu", torch.float64).numpy()
+        for g, item, count in zip(places, some, by_class, strict=True):
+            size = float((item.label >= -1).sum()) if item.label is not None else 0.0
+            assert item.labels is not None
+            yield Made("labels", item.labels, piece_of(item, item.labels, np.array([size, 1.0]), count), members[g])
+            for row in item.judged:
+                piece = piece_of(item, row, np.array([nan, 0.0]), count[:, : row.pool.slots])
+                yield Made("labels", row, piece, members[g])
+
+
+def _predicted(found: _Reduced, items: Sequence[Item], places: Sequence[int], length: int) -> Tensor:
+    """(G, N) slots of the predicted classes; -1 where there is none."""
+    out = torch.full((len(items), length), -1, dtype=torch.int64, device=found.told.samples.device)
+    if found.place is not None:
+        width = min(length, found.place.shape[1])
+        out[:, :width] = found.place[places][:, :width]
+    for g, item in enumerate(items):
+        if item.predicted is not None:
+            out[g, : len(item.predicted)] = torch.from_numpy(item.predicted).to(out.device)
+    return out
+
+
+def _scores(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> Iterator[Made]:
+    """The anomaly score and the truth of the last samples of each record."""
+    if found.anomaly is None:
+        return
+    scores = found.anomaly.to("cpu", torch.float64).numpy()
+    for g, (item, order) in enumerate(zip(items, members, strict=True)):
+        if item.scores is None or item.label is None:
+            continue
+        size = len(item.label)
+        newest = slice(max(0, size - KEPT_SCORES), size)
+        told = np.stack([scores[g, newest], (item.label[newest] != item.normal).astype(np.float64)])
+        yield Made("scores", item.scores, piece_of(item, item.scores, np.zeros(0), told), order)

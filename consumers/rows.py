@@ -11,17 +11,22 @@ import numpy as np
 import torch
 
 from consumers import facts
+from consumers.classes import Classes
 from consumers.pairs import pairs_with
 from consumers.pieces import Bands
 from consumers.pools import Pool
-from consumers.runs import ObjectiveRow, PairKey, PairRow, RowKey, Run, SeriesKey
+from consumers.runs import ObjectiveRow, PairKey, PairRow, RowKey, Run, SeriesKey, StreamKey, StreamRow
 from consumers.split import StepsPart
 from consumers.telemetry import Telemetry
-from detectors.cell import Cell, Stream
+from detectors.cell import Cell, Sampled, Stream
 from losswatch.arrays import Ints
 
 WIDTHS: Final = (4, 8, 16, 32, 64, 128, 256)
 """Slots of the objective pools: an objective lives in the narrowest that holds its components."""
+CLASS_STREAMS: Final = {"predictions", "labels", "scores"}
+"""Streams that know classes by their slots."""
+CLASS_WIDTHS: Final = (0, 4, 16, 64, 256, 1024)
+"""Slots of the pools of streams whose slots are classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Rows:
         like: torch.Tensor,
         telemetry: Telemetry,
     ) -> None:
-        self._cells, self._defaults, self._limits, self._telemetry = cells, defaults, limits, telemetry
+        self._cells, self.defaults, self._limits, self._telemetry = cells, defaults, limits, telemetry
         self.like = like
         self.pools: dict[tuple[Stream, int], Pool] = {}
         self.bands: dict[int, Bands] = {}
@@ -53,7 +58,7 @@ class Rows:
     def pool(self, stream: Stream, slots: int = 0) -> Pool:
         """The pool of a stream, made at its first use."""
         if (stream, slots) not in self.pools:
-            self.pools[stream, slots] = Pool(stream, slots, self._cells, self._defaults, self.like)
+            self.pools[stream, slots] = Pool(stream, slots, self._cells, self.defaults, self.like)
         return self.pools[stream, slots]
 
     def drop(self, run: Run) -> None:
@@ -63,22 +68,23 @@ class Rows:
         for row in run.series.values():
             self.pool("series").drop(row)
             self.bands.pop(row, None)
-        for row in run.predictions.values():
-            self.pool("predictions").drop(row)
+        for stream in run.streams.values():
+            stream.pool.drop(stream.row)
         for pair in run.pairs.values():
             self.pool(pair.stream).drop(pair.row)
 
     def declare(self, run: Run) -> None:
         """Set what the run declared; a threshold that it no longer declares goes back to the deployment's."""
-        thresholds = {**self._defaults, **run.thresholds()}
+        thresholds = {**self.defaults, **run.thresholds()}
         for phase, objective in run.objectives.items():
             objective.pool.set_thresholds(objective.row, thresholds)
             self._weigh(run, phase, objective)
         for key, row in run.series.items():
             self.pool("series").set_thresholds(row, thresholds)
             self._expect(run, key, row)
-        for row in run.predictions.values():
-            self.pool("predictions").set_thresholds(row, thresholds)
+        for stream_key, stream in run.streams.items():
+            stream.pool.set_thresholds(stream.row, thresholds)
+            stream.pool.set_facts(stream.row, facts.of_stream(run, stream_key))
         for pair_key, pair in run.pairs.items():
             self.pool(pair.stream).set_thresholds(pair.row, thresholds)
             self.pool(pair.stream).set_facts(pair.row, facts.of_pair(run, pair_key, pair.reference))
@@ -133,14 +139,43 @@ class Rows:
             pool.set_facts(row, facts.of_pair(run, key, reference))
         return pair
 
-    def predictions(self, run: Run, phase: str) -> int:
-        """The row of a phase's predictions; -1 where a cap refuses a new one."""
-        row = run.predictions.get(phase)
+    def sampled(self, run: Run, key: StreamKey, slots: int, settle: Callable[[], None]) -> StreamRow | None:
+        """The row of a stream of records, with so many slots or more; None where a cap refuses a new one.
+
+        ``settle`` is called before the row moves to a wider pool: pieces that point at the old one must be used first.
+        """
+        row = run.streams.get(key)
         if row is None:
-            if not self._room(run, phase):
-                return -1
-            row = run.predictions[phase] = self._add(self.pool("predictions"), run, phase)
+            if not self._room(run, max(key.phase, key.subject or "", key=len)):
+                return None
+            pool = self.pool(key.stream, _width(key.stream, slots))
+            row = run.streams[key] = StreamRow(pool, self._add(pool, run, key.phase, subject=key.subject))
+            pool.set_facts(row.row, facts.of_stream(run, key))
+        elif slots > row.pool.slots or (slots == 0 < row.pool.slots):
+            settle()
+            wider = self.pool(key.stream, _width(key.stream, slots))
+            moved = self._add(wider, run, key.phase, subject=key.subject)
+            row.pool.widen(row.row, wider, moved)
+            row.pool.drop(row.row)
+            row.pool, row.row = wider, moved
         return row
+
+    def declare_classes(self, run: Run) -> None:
+        """Start the classes of a run afresh where it declares other ones than it had."""
+        declared = list(run.declared.classes or []) if run.declared else []
+        if [str(label) for label in declared] == run.classes.declared:
+            return
+        run.classes = Classes(declared)
+        for key in [key for key in run.streams if key.stream in CLASS_STREAMS]:
+            row = run.streams.pop(key)
+            run.forget_findings(key.phase, row.pool)
+            row.pool.drop(row.row)
+
+    def name_classes(self, run: Run) -> None:
+        """Tell the rows that the run has more classes than before."""
+        for key, row in run.streams.items():
+            row.pool.version += 1
+            row.pool.set_facts(row.row, facts.of_stream(run, key))
 
     def has_room_for_phase(self, run: Run, phase: str) -> bool:
         """Whether the run may use this phase; counts a refusal."""
@@ -153,9 +188,15 @@ class Rows:
         return runs < self._limits.runs or self._refuse("runs")
 
     def _add(
-        self, pool: Pool, run: Run, phase: str, series: SeriesKey | None = None, reference: SeriesKey | None = None
+        self,
+        pool: Pool,
+        run: Run,
+        phase: str,
+        series: SeriesKey | None = None,
+        reference: SeriesKey | None = None,
+        subject: str | None = None,
     ) -> int:
-        row = pool.add(RowKey(run.run, phase, series, reference))
+        row = pool.add(RowKey(run.run, phase, series, reference, subject))
         pool.set_thresholds(row, run.thresholds())
         return row
 
@@ -198,13 +239,18 @@ class Rows:
         """Whether the caps allow one series of this name, and ``more``; counts what they refuse."""
         if len(name) > self._limits.name_length:
             return self._refuse("name_length")
-        if len(run.series) + len(run.objectives) + more >= self._limits.series_per_run:
+        if len(run.series) + len(run.objectives) + len(run.streams) + more >= self._limits.series_per_run:
             return self._refuse("series_per_run")
         return True
 
     def _refuse(self, cap: str) -> bool:
         self._telemetry.count("refused", cap)
         return False
+
+
+def _width(stream: Sampled, slots: int) -> int:
+    """Slots of the narrowest pool that holds so many; scores keep exactly as many samples as they are told to."""
+    return slots if stream == "scores" else next((width for width in CLASS_WIDTHS if width >= slots), CLASS_WIDTHS[-1])
 
 
 def _with(series: Ints, place: int, row: int) -> Ints:

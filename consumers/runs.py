@@ -10,10 +10,12 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from consumers.classes import Classes
 from consumers.pools import Pool
+from consumers.references import References
 from consumers.sessions import Sessions
 from detectors.aggregation.formulas import declared_weights
-from detectors.cell import Pair, Role
+from detectors.cell import Pair, Role, Sampled
 from losswatch.schema import Finding, Objective, RunStart
 
 Status = Literal["running", "finished", "failed", "stopped"]
@@ -46,13 +48,30 @@ class PairKey(NamedTuple):
     judged: SeriesKey
 
 
+class StreamKey(NamedTuple):
+    """A stream of records of a phase; ``subject`` is the slice, or the pair of errors, where it is of one."""
+
+    stream: Sampled
+    phase: str
+    subject: str | None = None
+
+
+@dataclass(slots=True)
+class StreamRow:
+    """The row of a stream of records."""
+
+    pool: Pool
+    row: int
+
+
 class RowKey(NamedTuple):
-    """What a row of a pool stands for: a series, a pair, or the objective or predictions of a phase."""
+    """What a row of a pool stands for: a series, a pair, the objective of a phase, or a stream of its records."""
 
     run: str
     phase: str
     series: SeriesKey | None = None
     reference: SeriesKey | None = None
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +122,10 @@ class Run:
     """By topic: records below it are in the state already."""
     objectives: dict[str, ObjectiveRow] = field(default_factory=dict)
     series: dict[SeriesKey, int] = field(default_factory=dict)
-    predictions: dict[str, int] = field(default_factory=dict)
+    streams: dict[StreamKey, StreamRow] = field(default_factory=dict)
+    """Of its prediction records and declarations."""
+    classes: Classes = field(default_factory=Classes)
+    references: References | None = None
     pairs: dict[PairKey, PairRow] = field(default_factory=dict)
     log_vars: dict[str, float] = field(default_factory=dict)
     """The newest log variance of each component, of whichever phase."""
@@ -148,6 +170,15 @@ class Run:
         names = list(row.slots)
         row.weights = np.ones(row.pool.slots)
         row.weights[: len(names)] = declared_weights(objective.form, objective.weights, objective.scale, names)
+
+    def forget_findings(self, phase: str, pool: Pool) -> None:
+        """Without the memory of who made them, findings would fire for ever: nobody could resolve them."""
+        kinds = {kind.name for cell in pool.cells for kind in cell.kinds}
+        self.findings = {
+            key: kept
+            for key, kept in self.findings.items()
+            if kept.state == "resolved" or kept.phase != phase or kept.kind not in kinds
+        }
 
     def note(self, finding: Finding) -> None:
         """Keep the newest state of a finding."""

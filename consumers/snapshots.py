@@ -15,14 +15,16 @@ import msgpack
 import numpy as np
 from pydantic import BaseModel
 
+from consumers.classes import Classes
 from consumers.fleet import Fleet
 from consumers.pools import Pool
-from consumers.runs import ObjectiveRow, PairKey, PairRow, RowKey, Run, SeriesKey
+from consumers.references import References
+from consumers.runs import ObjectiveRow, PairKey, PairRow, RowKey, Run, SeriesKey, StreamKey, StreamRow
 from consumers.sessions import Session
-from detectors.cell import PAIRS, Pair
+from detectors.cell import PAIRS, SAMPLED, Pair, Sampled
 from losswatch.schema import Finding, RunStart
 
-VERSION: Final = 2
+VERSION: Final = 3
 MARKER_KEY: Final = b"\xff marker"
 """No run has this key: run ids are UTF-8, in which the byte FF does not occur."""
 
@@ -102,22 +104,12 @@ def _restore_rows(fleet: Fleet, run: Run, rows: Any) -> None:
             pool.unpack(row, row_data)
         else:
             fleet.telemetry.count("snapshots_unusable", "other_detectors")
-            _forget_findings(run, what[0], pool)
+            run.forget_findings(what[0], pool)
     fleet.rows.declare(run)  # not the thresholds of the snapshot: the deployment's may be others by now
     for phase, objective in run.objectives.items():
         objective.series[0] = run.series.get(SeriesKey(phase, "total", "total"), -1)
         for name, slot in objective.slots.items():
             objective.series[1 + slot] = run.series.get(SeriesKey(phase, "component", name), -1)
-
-
-def _forget_findings(run: Run, phase: str, pool: Pool) -> None:
-    """Without the memory of who made them, findings would fire for ever: nobody could resolve them."""
-    kinds = {kind.name for cell in pool.cells for kind in cell.kinds}
-    run.findings = {
-        key: kept
-        for key, kept in run.findings.items()
-        if kept.state == "resolved" or kept.phase != phase or kept.kind not in kinds
-    }
 
 
 def _rows(fleet: Fleet, run: Run) -> list[_Row]:
@@ -130,7 +122,8 @@ def _rows(fleet: Fleet, run: Run) -> list[_Row]:
         for key, pair in run.pairs.items()
     ]
     return rows + [
-        _Row(fleet.rows.pool("predictions"), row, ("predictions", 0, [phase])) for phase, row in run.predictions.items()
+        _Row(row.pool, row.row, (key.stream, row.pool.slots, [key.phase, key.subject]))
+        for key, row in run.streams.items()
     ]
 
 
@@ -146,10 +139,12 @@ def _place(pool: Pool, run: Run, stream: str, what: list[Any]) -> int:
         row = pool.add(RowKey(run.run, phase, judged, reference))
         run.pairs[PairKey(pair, judged)] = PairRow(pair, row, reference)
         return row
-    row = pool.add(RowKey(run.run, phase))
-    if stream == "predictions":
-        run.predictions[phase] = row
+    if stream in SAMPLED:
+        sampled: Sampled = stream
+        row = pool.add(RowKey(run.run, phase, subject=what[1]))
+        run.streams[StreamKey(sampled, phase, what[1])] = StreamRow(pool, row)
         return row
+    row = pool.add(RowKey(run.run, phase))
     slots = {name: slot for slot, name in enumerate(what[1])}
     empty = np.full(1 + pool.slots, -1, dtype=np.int64)
     run.objectives[phase] = ObjectiveRow(pool, row, slots, np.ones(pool.slots), empty)
@@ -176,6 +171,8 @@ def _outline(run: Run) -> dict[str, Any]:
         "log_vars": run.log_vars,
         "formula": run.formula,
         "checkpoints": list(run.checkpoints.items()),
+        "classes": [run.classes.names, run.classes.outputs],
+        "references": run.references.dump() if run.references is not None else None,
         "counts": [run.records, run.steps, run.duplicates, run.late_steps],
         "findings": [finding.model_dump_json() for finding in run.findings.values()],
     }
@@ -203,6 +200,9 @@ def _run(fields: dict[str, Any]) -> Run:
     run.phase, run.pace, run.reports, run.stalled = fields["pace"]
     run.log_vars, run.formula = fields["log_vars"], tuple(fields["formula"])
     run.checkpoints = dict(fields["checkpoints"])
+    names, outputs = fields["classes"]
+    run.classes = Classes(run.declared.classes or () if run.declared else (), names, outputs)
+    run.references = References.load(fields["references"]) if fields["references"] is not None else None
     findings = (Finding.model_validate_json(data) for data in fields["findings"])
     run.findings = {finding.id: finding for finding in findings}
     return run

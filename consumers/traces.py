@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +12,6 @@ from consumers.fleet import Fleet
 from consumers.runs import RowKey
 from consumers.view import Trace
 from detectors.series.trace import Trace as TraceCell
-
-PREDICTIONS: Final = ("reading", "class_entropy_ratio")
-"""Kind and name of the one trace a prediction stream has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +33,15 @@ class _Copy:
             stride *= 2
         number = np.arange(0, count, stride, dtype=np.float64)
         steps = self.first[row] + (self.newest[row] - self.first[row]) * number / max(count - 1, 1)
-        kind, name = (key.series.role, key.series.label) if key.series else PREDICTIONS
-        return Trace(key.run, key.phase, kind, name, steps, self.values[row, : len(number)].astype(np.float64))
+        assert key.series is not None
+        return Trace(
+            key.run,
+            key.phase,
+            key.series.role,
+            key.series.label,
+            steps,
+            self.values[row, : len(number)].astype(np.float64),
+        )
 
 
 class Traces(Mapping[str, Sequence[Trace]]):

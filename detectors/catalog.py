@@ -9,10 +9,17 @@ from detectors.aggregation.mismatch import Mismatch
 from detectors.cell import Cell, Kind, Threshold
 from detectors.components.balance import Balance
 from detectors.components.pinned import Pinned
+from detectors.coverage.sparse import SparseCoverage
+from detectors.declaration.facts import Declaration
 from detectors.evaluation.decoupling import Decoupling
 from detectors.evaluation.overfitting import Overfitting
 from detectors.evaluation.slices import Slices
+from detectors.labels.confusion import Confusion
+from detectors.labels.ranking import Ranking
+from detectors.labels.space import LabelSpace
 from detectors.predictions.diversity import Diversity
+from detectors.proxy.weak import WeakProxy
+from detectors.representation.collapse import RepresentationCollapse
 from detectors.series.expectation import Expectation
 from detectors.series.health import Health
 from detectors.series.nonfinite import NonFinite
@@ -34,7 +41,13 @@ CELLS: Final[tuple[Cell, ...]] = (
     Decoupling(),
     Slices(),
     Diversity(),
-    Trace(stream="predictions", source="class_entropy", name="class_entropy_trace"),
+    Confusion(),
+    LabelSpace(),
+    Ranking(),
+    RepresentationCollapse(),
+    WeakProxy(),
+    SparseCoverage(),
+    Declaration(),
 )
 KINDS: Final[dict[str, Kind]] = {kind.name: kind for cell in CELLS for kind in cell.kinds} | {STALLED.name: STALLED}
 """Every kind of finding, by name; a stall is judged by the clock."""

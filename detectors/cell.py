@@ -27,8 +27,20 @@ Pair = Literal["generalization", "decoupling", "slices", "formulas"]
 - slices: a metric of a part of the data against the same metric, or else the total, of the whole.
 - formulas: how a phase's total is made against how the training phase's is.
 """
-Stream = Literal["series", "objective", "predictions"] | Pair
-"""What a row is: one series of one run; one phase's total and components; one phase's predictions; a pair of series."""
+Sampled = Literal["predictions", "labels", "scores", "representation", "proxy", "coverage", "declaration"]
+"""Streams whose rows are about the predictions of a phase; a step is a record.
+
+- predictions: what is predicted; slots are the classes.
+- labels: predictions against labels, and the labels of the training phase; slots are the classes of the run.
+- scores: anomaly scores and labels of single samples; slots are the samples.
+- representation: embeddings.
+- proxy: two errors of the same samples.
+- coverage: the samples of a slice, and how near the reference samples are to them.
+- declaration: what the run declared about a phase and about its training phase; a step is a declaration.
+"""
+Stream = Literal["series", "objective"] | Sampled | Pair
+"""What a row is: one series of one run; one phase's total and components; its predictions; a pair of series."""
+SAMPLED: Final[tuple[Sampled, ...]] = get_args(Sampled)
 PAIRS: Final[tuple[Pair, ...]] = get_args(Pair)
 
 BAD: Final = 1
@@ -81,6 +93,15 @@ FACTS: Final[Mapping[Stream, tuple[Fact, ...]]] = {
         Fact("components", 0.0, "How many slots are taken: the first ones."),
     ),
     "predictions": (),
+    "labels": (
+        Fact("training", 0.0, "1 where the phase is the training phase, else 0."),
+        Fact("declared_class", torch.nan, "1 where the class is declared, 0 where only others are.", "slot"),
+    ),
+    "scores": (),
+    "representation": (),
+    "proxy": (),
+    "coverage": (),
+    "declaration": (),
     "generalization": (Fact("direction", -1.0, _DIRECTION),),
     "decoupling": (Fact("direction", -1.0, _DIRECTION),),
     "slices": (Fact("direction", -1.0, _DIRECTION), Fact("reference_direction", -1.0, _DIRECTION)),
@@ -88,6 +109,63 @@ FACTS: Final[Mapping[Stream, tuple[Fact, ...]]] = {
 }
 """What every stream's blocks say about their rows. An objective's ``train_*`` are those of the training phase of its
 run, by which totals of other phases are made comparable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Names of the values of a stream of records, by shape."""
+
+    row: tuple[str, ...]
+    """(R, T)."""
+    slot: tuple[str, ...] = ()
+    """(R, K, T)."""
+
+
+CODE_BITS: Final = 14
+"""Of the code of a class in ``labels``: ten of its slot and four that check them, see `detectors.labels.codes`."""
+VALUES: Final[Mapping[Sampled, Columns]] = {
+    "predictions": Columns(
+        (
+            "samples",
+            "classes",
+            "class_entropy",
+            "sample_entropy",
+            "sharpness",
+            "collision",
+            "surprise",
+            "max_class_probability",
+            "unique_classes",
+            "calibration_error",
+        ),
+        ("mean", "predicted"),
+    ),
+    "labels": Columns(
+        ("samples", "judged"), ("labelled", "predicted", "hit", *(f"code_{bit}" for bit in range(CODE_BITS)))
+    ),
+    "scores": Columns((), ("score", "positive")),
+    "representation": Columns(
+        ("samples", "dimensions", "spread", "effective_rank", "cosine", "alignment", "uniformity")
+    ),
+    "proxy": Columns(("samples", "pearson", "spearman")),
+    "coverage": Columns(
+        (
+            "samples",
+            "references",
+            "distance",
+            "density",
+            "own_distance",
+            "own_density",
+            "error_ratio",
+            "error_near",
+            "error_between",
+            "error_far",
+        )
+    ),
+    "declaration": Columns(("overlap", "parameters", "samples", "precision_differs")),
+}
+"""What the blocks of records hold. Each is explained where it is made: `detectors.predictions.distribution`,
+`detectors.labels.counts`, `detectors.representation.geometry`, `detectors.proxy.correlation`,
+`detectors.coverage.neighbours`. ``judged`` is 1 for a record of the row's phase, 0 for one of the training phase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +182,7 @@ class Block:
       ``measured`` and ``divided_by`` (R, T): see `MEASURED` and ``losswatch.schema.Steps``.
     - pairs: ``reference`` and ``judged`` (R, T). Their phases take turns, so that most steps bring one of the two;
       ``reported`` says which. formulas has ``reference_scale`` and ``judged_scale`` as well.
-    - predictions: ``class_entropy``, ``sample_entropy``, ``max_class_probability``,
-      ``unique_classes``, ``samples``, ``classes``, all (R, T).
+    - predictions: see `VALUES`. Slots are classes; a stream of more than a thousand has none.
     """
 
     step: Tensor
@@ -179,6 +256,8 @@ class Facts:
     """Pairs only: what the subject is judged against, e.g. ``train total``."""
     checkpoints: Mapping[int, str] = field(default_factory=dict)
     """The checkpoints that the run named, by step."""
+    slots: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """The readings of `Kind.slots`, each by the name of the slot."""
 
     def checkpoint(self, step: float) -> str | None:
         """The newest checkpoint at or before a step."""
@@ -212,6 +291,8 @@ class Kind:
     """Series only: it judges series of these roles; all where empty."""
     conditional: bool = False
     """It needs something that not every run gives, such as a declared band: unknown is then no warm-up."""
+    slots: tuple[str, ...] = ()
+    """Readings per slot that the text of a row's finding is made of."""
 
 
 class Cell(Protocol):

@@ -82,7 +82,7 @@ class Trend:
             recent=sums["fast"] / sums["fast_weight"],
             past=past,
             noise=torch.maximum(noise, resolution(past)),
-            wander=_wander(sums),
+            wander=wander(sums),
             count=count,
         )
         end = {name: last(values, steps, state[name]) for name, values in sums.items()}
@@ -106,8 +106,12 @@ class Trend:
         return (movement.recent - movement.past) / (movement.noise * movement.wander * self.spread())
 
 
-def _wander(sums: State) -> Tensor:
+def wander(sums: State, most_correlated: float = MOST_CORRELATED, doubt: float = 0.0) -> Tensor:
     """Standard deviation of a long mean of AR(1) noise over what `Movement.noise` makes of it.
+
+    From discounted sums of differences: ``drift`` and ``square`` of those over one value, ``wide`` of the squares
+    of those over two, ``square_weight`` of how many there are. The correlation is raised by ``doubt`` standard
+    errors of its estimate, about ``1 / sqrt(2 n)`` each.
 
     The difference-based noise is too small by ``sqrt(1 - rho)``, and a mean of correlated values wanders
     ``sqrt((1 + rho) / (1 - rho))`` further.
@@ -115,5 +119,11 @@ def _wander(sums: State) -> Tensor:
     drift = sums["drift"] / sums["square_weight"]
     single = sums["square"] / sums["square_weight"] - drift**2
     double = sums["wide"] / sums["square_weight"] - 4 * drift**2  # one term fewer: forgotten once warm
-    rho = (double / single - 1).nan_to_num(0.0).clamp(0.0, MOST_CORRELATED)
+    error = 1 / (2 * sums["square_weight"]).sqrt()
+    noisy = single > 1e-9 * drift**2  # else it is a straight line, and what is left of it is rounding
+    rho = (
+        (torch.where(noisy, double / single - 1, 0.0).nan_to_num(0.0) + doubt * error)
+        .nan_to_num(0.0)
+        .clamp(0.0, most_correlated)
+    )
     return (1 + rho).sqrt() / (1 - rho)

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 
 import torch
 from torch import Tensor
 
 from detectors.cell import BAD, GOOD, UNKNOWN, Advice, Block, Facts, Kind, Output, Reading, State, Stream, Threshold
-from detectors.predictions.distribution import sampling_deficit
+from detectors.predictions.distribution import moments_of, sampling_deficit, sampling_error
 from detectors.predictions.regression import Regression
 from detectors.recurrence import decay_of, discounted_sum, last, packed, previous, unpacked
 
 FLOOR = Threshold("class_entropy_floor", 0.85, "Class entropy (0 to 1) below which predictions count as collapsed.")
 HORIZON = Threshold("class_entropy_horizon_steps", 200.0, "Warn when the floor is forecast to be crossed this soon.")
 TARGET = Threshold("class_entropy_target", 0.85, "Class entropy below which a larger diversity weight is advised.")
+_SUMS = ("size", "size_square", "sharpness")
 GAIN = Threshold("diversity_weight_gain", 0.5, "How much weight is advised per unit of missing class entropy.")
 
 
@@ -55,9 +57,11 @@ def _describe_collapse(facts: Facts) -> str:
             f"Class entropy of the {facts.phase} predictions is no longer clearly below its floor "
             f"({now:.2f}, floor {floor:.2f})."
         )
-    top = facts.readings["max_class_probability_ratio"]
+    top, window = facts.readings["max_class_probability_ratio"], facts.readings["class_entropy_window_ratio"]
+    recent = f", {window:.2f} over the recent records" if isfinite(window) else ""
     return (
-        f"Class entropy of the {facts.phase} predictions fell to {now:.2f} (floor {floor:.2f}) at step {facts.began}; "
+        f"Class entropy of the {facts.phase} predictions fell to {now:.2f}{recent} (floor {floor:.2f}) at step "
+        f"{facts.began}; "
         f"the most predicted class now holds {top:.0%} of the probability. Raise the diversity weight, or stop here "
         "and keep an earlier checkpoint."
     )
@@ -77,6 +81,7 @@ def _describe_decline(facts: Facts) -> str:
 
 _EVIDENCE = (
     "class_entropy_ratio",
+    "class_entropy_window_ratio",
     "class_entropy_slope",
     "class_entropy_steps_to_floor",
     "sample_entropy_ratio",
@@ -101,71 +106,143 @@ DECLINE = Kind(
 
 @dataclass(frozen=True, slots=True)
 class Diversity:
-    """Class entropy against its floor, now and by forecast.
+    """Class entropy against its floor: in a record, over the recent records, and by forecast.
 
-    Both judge the class entropy raised by what few samples take from it (`sampling_deficit`).
-    *Collapse* is bad where it is below the floor and further below 1 than ``sigmas`` standard
-    deviations of what a uniform predictor shows by chance. *Decline* fits a line (exponentially
-    weighted least squares, memory 24 records) and asks when it crosses the floor; only a slope
-    beyond ``sigmas`` standard errors counts. Unknown where a record has so few samples that not even
-    a single predicted class would be bad, and where its entropy is not finite.
+    Entropies are judged raised by what few samples take from them (`sampling_deficit`). *Collapse* is bad where that
+    of one record, or of the mean distribution of the recent ones (memory ``window`` records), is below the floor
+    by more than ``sigmas`` standard errors (`sampling_error`), and further below 1 than ``chance`` standard
+    deviations of what a uniform predictor shows. A record or window of fewer than ``samples`` samples says
+    nothing. *Decline* fits a line (exponentially weighted least squares, memory 24 records) to the records and
+    asks when it crosses the floor; only a slope beyond ``chance`` standard errors counts.
     """
 
     regression: Regression = field(default_factory=Regression)
-    sigmas: float = 4.0
+    window: float = 16.0
+    sigmas: float = 3.0
+    chance: float = 4.0
+    samples: float = 64.0
     warm_up: int = 16
     name: str = "diversity"
     stream: Stream = "predictions"
     thresholds: tuple[Threshold, ...] = (FLOOR, HORIZON, TARGET, GAIN)
     kinds: tuple[Kind, ...] = (DECLINE, COLLAPSE)
     readings: tuple[Reading, ...] = (
-        Reading("class_entropy_ratio", "Entropy of the mean predicted distribution by log C (0 one class, 1 uniform)."),
+        Reading(
+            "class_entropy_ratio",
+            "Entropy of the mean predicted distribution by log C (0 one class, 1 uniform).",
+            feeds="series",
+        ),
+        Reading("class_entropy_window_ratio", "Class entropy of the mean distribution over the recent records."),
+        Reading("class_perplexity_ratio", "Perplexity of the mean distribution: (e^H - 1) / (C - 1)."),
         Reading("sample_entropy_ratio", "Mean entropy of a sample's predicted distribution by log C."),
+        Reading(
+            "mutual_information_ratio", "Class entropy less sample entropy: what a prediction says about its sample."
+        ),
         Reading("max_class_probability_ratio", "Largest mean class probability."),
         Reading("unique_classes", "Classes that are the argmax of at least one sample."),
+        Reading("calibration_error_ratio", "Expected calibration error of a record with labels, 15 bins."),
+        Reading("class_predicted_ratio", "Share of samples whose argmax is the class, recent records.", "slot"),
         Reading("class_entropy_slope", "Change of the class entropy per step, fitted.", exported=False),
         Reading("class_entropy_steps_to_floor", "Steps until the class entropy is forecast to cross its floor."),
     )
 
     def init(self, rows: int, slots: int, like: Tensor) -> State:
-        """Every tensor (R)."""
-        del slots
+        """The line and the sums of the recent records (R); their mean distributions and argmax counts (R, K)."""
         line = self.regression.init(rows, like)
-        return line | {name: like.new_zeros(rows) for name in ("interval", "interval_weight", "newest_step")}
+        scalars = {name: like.new_zeros(rows) for name in ("interval", "interval_weight", "newest_step", *_SUMS)}
+        return line | scalars | {name: like.new_zeros(rows, slots) for name in ("mean", "predicted")}
 
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """See `detectors.cell.Cell.update`."""
         values, floor = block.values, thresholds[FLOOR.name][:, None]
-        entropy = values["class_entropy"]  # (R, T)
-        expected, deviation = sampling_deficit(values["samples"], values["classes"])
-        corrected = entropy + expected
-        valid = block.mask & corrected.isfinite()
-        limit = torch.minimum(floor, 1 - self.sigmas * deviation)
-        telling = valid & (expected < limit)
+        told = values["class_entropy"]  # (R, T)
+        samples, classes = values["samples"].clamp(1.0, 1e9), values["classes"].clamp(2.0, 1e9)
+        sharpness = values["sharpness"].clamp(0.0, 1.0)
+        expected, _ = sampling_deficit(samples, classes, sharpness)
+        corrected = told.clamp(0.0, 1.0) + expected
+        valid = block.mask & told.isfinite() & corrected.isfinite()
+        moments = (values["collision"].clamp(0.0, 1.0), values["surprise"].clamp(0.0, 1e9))
+        record = self._judged(told, floor, samples, classes, sharpness, moments)
+        window_state, window, recent, predicted = self._recent(state, block, valid, floor)
+        bad = (record[0] & record[1]) | (window[0] & window[1])
+        telling = valid & (record[1] | window[1])
         taken, steps = packed(valid, valid), valid.sum(-1)
-        fitted = {name: state[name] for name in self.regression.init(0, entropy)}
+        fitted = {name: state[name] for name in self.regression.init(0, told)}
         line_state, line = self.regression.update(fitted, packed(corrected, valid), taken)
         pace_state, pace = self._pace(state, packed(block.step, valid), taken, line.count)
         level, slope, error = (unpacked(x, valid) for x in (line.level, line.slope, line.slope_error))
         slope, error = slope / unpacked(pace, valid), error / unpacked(pace, valid)
-        warm = telling & (unpacked(line.count, valid) >= self.warm_up)
-        declines = warm & (slope < -self.sigmas * error)
+        warm = valid & record[1] & (unpacked(line.count, valid) >= self.warm_up)
+        declines = warm & (slope < -self.chance * error)
         to_floor = torch.where(declines, ((level - floor) / -slope).clamp(min=0.0), torch.nan)
         soon = to_floor <= thresholds[HORIZON.name][:, None]
+        nats = told.clamp(0.0, 1.0) * classes.log()
         readings = {
-            "class_entropy_ratio": entropy,
+            "class_entropy_ratio": told,
+            "class_entropy_window_ratio": recent,
+            "class_perplexity_ratio": nats.expm1() / (classes - 1),
             "sample_entropy_ratio": values["sample_entropy"],
+            "mutual_information_ratio": told - values["sample_entropy"],
             "max_class_probability_ratio": values["max_class_probability"],
             "unique_classes": values["unique_classes"],
+            "calibration_error_ratio": values["calibration_error"],
+            "class_predicted_ratio": predicted,
             "class_entropy_slope": torch.where(warm, slope, torch.nan),
             "class_entropy_steps_to_floor": to_floor,
         }
-        verdicts = {
-            "diversity_decline": _verdict(soon, warm),
-            "diversity_collapse": _verdict(corrected < limit, telling),
+        verdicts = {"diversity_decline": _verdict(soon, warm), "diversity_collapse": _verdict(bad, telling)}
+        line_end = line_state | {name: last(x, steps, state[name]) for name, x in pace_state.items()}
+        return Output(line_end | window_state, readings, verdicts)
+
+    def _judged(
+        self,
+        told: Tensor,
+        floor: Tensor,
+        samples: Tensor,
+        classes: Tensor,
+        sharpness: Tensor,
+        moments: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Where a class entropy is surely below the floor, and where it would be known if it were: (R, T) each."""
+        expected, deviation = sampling_deficit(samples, classes, sharpness)
+        error = sampling_error(samples, classes, sharpness, told, moments)
+        limit = torch.minimum(floor - self.sigmas * error, 1 - self.chance * deviation)
+        known = (samples >= self.samples) & (expected < torch.minimum(floor, 1 - self.chance * deviation))
+        return told + expected < limit, known
+
+    def _recent(
+        self, state: State, block: Block, valid: Tensor, floor: Tensor
+    ) -> tuple[State, tuple[Tensor, Tensor], Tensor, Tensor]:
+        """The sums over the recent records, and their verdict, class entropy (R, T) and argmax shares (R, K, T)."""
+        values, steps = block.values, block.mask.sum(-1)
+        valid = valid & values["mean"].isfinite().all(1)
+        size = torch.where(valid, values["samples"].clamp(1.0, 1e9), 0.0)
+        by_slot = {
+            name: torch.where(valid[:, None], values[name].nan_to_num(0.0).clamp(0.0, most), 0.0)
+            for name, most in (("mean", 1.0), ("predicted", 1e9))
         }
-        state = line_state | {name: last(x, steps, state[name]) for name, x in pace_state.items()}
-        return Output(state, readings, verdicts)
+        terms = {
+            "size": size,
+            "sharpness": size * values["sharpness"].nan_to_num(1.0).clamp(0.0, 1.0),
+            "mean": by_slot["mean"] * size[:, None],
+            "predicted": by_slot["predicted"],
+        }
+        decay = decay_of(self.window)
+        sums = {name: discounted_sum(state[name], term, decay) for name, term in terms.items()}
+        sums["size_square"] = discounted_sum(state["size_square"], size, decay**2)
+        total = sums["mean"].sum(1, keepdim=True)
+        mean = torch.where(total > 0, sums["mean"] / total, 0.0)  # (R, K, T)
+        classes = values["classes"].clamp(2.0, 1e9)
+        told = torch.special.entr(mean).sum(1) / classes.log()
+        told = torch.where(block.mask & (total[:, 0] > 0), told, torch.nan)
+        effective = sums["size"].square() / sums["size_square"]  # Kish 1965
+        judged = self._judged(
+            told, floor, effective, classes, sums["sharpness"] / sums["size"], moments_of(mean.transpose(1, 2))
+        )
+        share = sums["predicted"] / sums["predicted"].sum(1, keepdim=True)
+        known = judged[1] & told.isfinite()
+        end = {name: last(x, steps, state[name]) for name, x in sums.items()}
+        return end, (judged[0], known), told, torch.where(block.mask[:, None], share, torch.nan)
 
     def _pace(self, state: State, steps: Tensor, taken: Tensor, count: Tensor) -> tuple[State, Tensor]:
         """Steps between two records, a mean with the memory of the regression: (R, T)."""

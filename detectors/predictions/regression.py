@@ -9,12 +9,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from detectors.cell import State
 from detectors.recurrence import bounded, carry, decay_of, discounted, discounted_sum, last, previous, resolution
+from detectors.trend import wander
+
+NOISE: Final = ("drift", "square", "square_weight", "wide")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +29,20 @@ class Line:
     slope: Tensor
     """Per value."""
     slope_error: Tensor
-    """Standard error of the slope if the values are independent around the line."""
+    """Standard error of the slope; the noise around the line may be autocorrelated (AR(1))."""
     count: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Regression:
-    """``tau`` is the memory in values."""
+    """``tau`` is the memory of the line in values, ``noise_tau`` that of its noise."""
 
     tau: float = 24.0
+    noise_tau: float = 192.0
 
     def init(self, rows: int, like: Tensor) -> State:
         """Fresh state, every tensor (R)."""
-        return {name: like.new_zeros(rows) for name in ("y", "y1", "square", "newest", "count")}
+        return {name: like.new_zeros(rows) for name in ("y", "y1", *NOISE, "newest", "difference", "count")}
 
     def update(self, state: State, x: Tensor, mask: Tensor) -> tuple[State, Line]:
         """Take T finite values ``x`` (R, T), padded on the right where ``mask`` is false."""
@@ -49,15 +54,19 @@ class Regression:
         aged = (state["y1"][:, None] + age * state["y"][:, None]) * carry(decay, x.shape[1], x)
         y1 = discounted(value, decay, power=1) + aged
         difference = torch.where(mask & (count > 1), value - previous(value, state["newest"]), 0.0)
-        square = discounted_sum(state["square"], difference**2, decay)
-        table = _weights(self.tau, x.dtype, x.device)
-        s0, s1, s2, gain = (by_count[count.long().clamp(max=len(by_count) - 1)] for by_count in table)
+        double = torch.where(mask & (count > 2), difference + previous(difference, state["difference"]), 0.0)
+        terms = (difference, difference**2, (mask & (count > 1)).to(x.dtype), double**2)
+        noise_decay = decay_of(self.noise_tau)
+        sums = {name: discounted_sum(state[name], term, noise_decay) for name, term in zip(NOISE, terms, strict=True)}
+        s0, s1, s2, gain = (
+            by_count[count.long().clamp(max=len(by_count) - 1)] for by_count in _weights(self.tau, x.dtype, x.device)
+        )
         determinant = s0 * s2 - s1**2
-        weight = s0 - decay ** (count - 1)  # every value but the first has a difference
         level = (s2 * y - s1 * y1) / determinant
-        noise = torch.maximum((0.5 * square / weight).sqrt(), resolution(level))
+        wandering = wander(sums, most_correlated=0.97, doubt=2.0)  # measured: see docs/findings/predictions.md
+        noise = torch.maximum((0.5 * sums["square"] / sums["square_weight"]).sqrt() * wandering, resolution(level))
         line = Line(level, (s1 * y - s0 * y1) / determinant, noise * gain, count)
-        new = {"y": y, "y1": y1, "square": square, "newest": value, "count": count}
+        new = {"y": y, "y1": y1, **sums, "newest": value, "difference": difference, "count": count}
         return {name: last(values, steps, state[name]) for name, values in new.items()}, line
 
 

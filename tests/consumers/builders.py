@@ -19,7 +19,7 @@ from consumers.telemetry import Telemetry
 from consumers.worker import Loop, Policy, Worker
 from losswatch.encoding import JSON, decode, encode
 from losswatch.headers import cloud_event
-from losswatch.schema import Finding, Predictions, Record, RunEnd, RunStart, Steps
+from losswatch.schema import Finding, Predictions, Record, Reference, RunEnd, RunStart, Steps
 from losswatch.topics import DLQ, FINDINGS, PREDICTIONS, STATE, STEPS
 
 Readings = Mapping[str, Mapping[tuple[str, ...], float]]
@@ -76,6 +76,30 @@ def make_predictions(
     sent = {} if session is None else {"session": session, "seq": seq}
     when = 1000.0 + step if time is None else time
     return Predictions(run=run, time=when, phase=phase, step=step, kind="probabilities", values=values, **sent)
+
+
+def make_labelled(run: str, step: int, *, seq: int | None = None, phase: str = "val", **fields: Any) -> Predictions:
+    """Three classes, sixty samples with everything that may go with them; most are right."""
+    random = np.random.default_rng(step)
+    labels = random.integers(0, 3, 60)
+    values = random.normal(0, 1, (60, 3)) + 3 * np.eye(3)[labels]
+    features = random.normal(0, 1, (60, 4))
+    given: dict[str, Any] = {
+        "kind": "logits",
+        "values": values,
+        "labels": labels.tolist(),
+        "embeddings": np.concatenate([values, features], axis=1),
+        "features": features,
+        "slices": ["north" if x > 0 else "south" for x in features[:, 0]],
+        "errors": {"parameter": np.abs(features[:, 0]), "curve": np.abs(features[:, 0] + features[:, 1])},
+    }
+    return Predictions(run=run, time=1000.0 + step, phase=phase, step=step, session="s", seq=seq, **given | fields)
+
+
+def make_reference(run: str, *, seq: int | None = None, samples: int = 200, features: int = 4) -> Reference:
+    """Training samples around the origin."""
+    rows = np.random.default_rng(7).normal(0, 1, (samples, features))
+    return Reference(run=run, time=1000.0, session="s", seq=seq, features=rows)
 
 
 def make_start(run: str, *, session: str = "s", seq: int = 0, time: float = 1000.0, **fields: Any) -> RunStart:

@@ -180,14 +180,14 @@ def _odd_predictions(random: Random) -> Hostile:
     broken = False
     if kind in ("probabilities", "logits"):
         value = random.choice((0.5, 1e308, "NaN", -1.0, 0.0))
-        broken = value == "NaN" or (kind == "probabilities" and value != 0.5)
+        broken = kind == "probabilities" and value not in (0.5, "NaN")
         fields |= {"values": [[value, value]] * random.randint(1, 4)}
     elif kind == "classes":
         fields |= {"values": random.choice(([0], ["a", "b"], [0, "0", "a\x00", "a"], [], list(range(500))))}
         broken = fields["values"] == []
     else:
         mean = random.choice(([0.5, 0.5], ["NaN", 1.0], ["Infinity", "-Infinity"], [2.0, -1.0], [1e308, 1e308], []))
-        broken = mean != [0.5, 0.5]
+        broken = mean not in ([0.5, 0.5], ["NaN", 1.0])
         fields |= {"n": random.choice((1, 2**53 - 1)), "mean": mean, "counts": [0] * len(mean)}
         fields["mean_entropy"] = random.choice(("NaN", 1e308, -1.0))
     return _json(fields | {"kind": kind}, broken=broken, topic=PREDICTIONS)

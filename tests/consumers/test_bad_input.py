@@ -146,8 +146,8 @@ def test_predictions_that_are_no_distribution_become_dead_letters() -> None:
     broker = a_broker()
     for record in (
         {"kind": "probabilities", "values": [[0.9, 0.9]]},
-        {"kind": "probabilities", "values": [["NaN", 1.0]]},
-        {"kind": "logits", "values": [[0.0, "Infinity"]]},
+        {"kind": "probabilities", "values": [["NaN", 1.0], [1.5, 0.0]]},
+        {"kind": "probabilities", "values": [["NaN", 1.0], [0.5, 0.0]]},
         {"kind": "summary", "n": 5, "mean": ["Infinity", "-Infinity"], "counts": [1, 4]},
         {"kind": "summary", "n": 5, "mean": [2.0, -1.0], "counts": [1, 4]},
     ):
@@ -155,6 +155,34 @@ def test_predictions_that_are_no_distribution_become_dead_letters() -> None:
         send(broker, Hostile(json.dumps(fields).encode(), topic=PREDICTIONS))
     consume(broker)
     assert reasons(broker) == ["invalid_predictions"] * 5
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"kind": "probabilities", "values": [["NaN", 1.0], [0.5, 0.5]]},
+        {"kind": "logits", "values": [[0.0, "Infinity"], [0.5, 0.5]]},
+        {"kind": "logits", "values": [["-Infinity", "-Infinity"], [0.5, 0.5]]},
+        {"kind": "summary", "n": 5, "mean": ["NaN", 1.0], "counts": [1, 4]},
+    ],
+    ids=["probabilities", "an infinite logit", "all masked", "summary"],
+)
+def test_predictions_that_are_not_finite_are_a_finding_and_no_dead_letter(record: dict[str, object]) -> None:
+    broker = a_broker()
+    fields = {"v": 1, "type": "predictions", "run": "r", "time": 0.0, "step": 1} | record
+    send(broker, Hostile(json.dumps(fields).encode(), topic=PREDICTIONS))
+    consume(broker)
+    assert reasons(broker) == []
+    assert [finding[0] for finding in findings_on_topic(broker)] == ["r/test/non_finite/class_entropy_ratio/1"]
+
+
+def test_a_masked_class_is_finite() -> None:
+    broker = a_broker()
+    fields = {"v": 1, "type": "predictions", "run": "r", "time": 0.0, "step": 1, "kind": "logits"}
+    record = fields | {"values": [[0.0, "-Infinity"], [0.5, 0.5]]}
+    send(broker, Hostile(json.dumps(record).encode(), topic=PREDICTIONS))
+    consume(broker)
+    assert findings_on_topic(broker) == []
 
 
 def test_a_record_filled_with_nan_is_a_finding_and_no_dead_letter() -> None:

@@ -9,7 +9,16 @@ from consumers.fleet import Fleet
 from consumers.picture import LABELS, Painter
 from consumers.view import Table, View
 from detectors import catalog
-from tests.consumers.builders import a_fleet, a_story, decoded, make_predictions, make_start, make_steps
+from tests.consumers.builders import (
+    a_fleet,
+    a_story,
+    decoded,
+    make_labelled,
+    make_predictions,
+    make_reference,
+    make_start,
+    make_steps,
+)
 
 
 def painted(fleet: Fleet, now: float = 0.0) -> View:
@@ -23,6 +32,8 @@ def table(view: View, name: str) -> Table:
 def test_every_exported_reading_has_a_table_with_its_labels_and_one_value_per_key() -> None:
     fleet = a_fleet()
     fleet.take(decoded(a_story("one") + a_story("two")))
+    declared = make_start("all", split={"train": (0.0, 2.0), "val": (1.0, 3.0)}, parameters=10, samples={"train": 5})
+    fleet.take(decoded([declared, make_reference("all", seq=1), make_labelled("all", 1, seq=2)]))
     view = painted(fleet)
     expected = {
         reading.name: LABELS[cell.stream, reading.per]

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from detectors.cell import FACTS, PAIRS, ROLES, Block, Cell, Output, State, Stream
+from detectors.cell import CODE_BITS, FACTS, PAIRS, ROLES, SAMPLED, Block, Cell, Output, State, Stream
+from detectors.labels.codes import codes
 
 SLOTS: Final = 3
 F64: Final = torch.zeros((), dtype=torch.float64)
@@ -61,15 +62,107 @@ def objective(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floa
 def predictions(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
     """Class entropy on its way down, at another pace in every row."""
     t, shape = np.arange(steps), (rows, steps)
-    pace = rng.uniform(0.0, 0.004, (rows, 1))
-    entropy = np.clip(0.97 - pace * t + 0.01 * rng.standard_normal(shape), 0.0, 1.0)
+    pace = rng.uniform(0.0, 0.006, (rows, 1))
+    top = np.clip(0.4 + pace * t + 0.01 * rng.standard_normal(shape), 1 / 3, 0.999)
+    mean = np.stack([top, (1 - top) / 2, (1 - top) / 2], axis=1)  # (R, K, T)
+    samples = rng.integers(200, 600, shape).astype(np.float64)
+    entropy = -(mean * np.log(mean)).sum(1) / np.log(SLOTS)
     return {
+        "samples": samples,
+        "classes": np.full(shape, float(SLOTS)),
         "class_entropy": entropy,
         "sample_entropy": 0.5 * entropy,
-        "max_class_probability": 1.1 - entropy,
-        "unique_classes": np.full(shape, 7.0),
-        "samples": rng.integers(200, 600, shape).astype(np.float64),
-        "classes": np.full(shape, 10.0),
+        "sharpness": np.full(shape, 0.8),
+        "collision": (mean**2).sum(1),
+        "surprise": (mean * np.log(mean) ** 2).sum(1),
+        "max_class_probability": top,
+        "unique_classes": np.full(shape, 3.0),
+        "calibration_error": np.full(shape, 0.1),
+        "mean": mean,
+        "predicted": np.round(mean * samples[:, None]),
+    }
+
+
+def labels(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
+    """In turn: all classes right, only the first one predicted, and labels one place further than predictions."""
+    samples = 64
+    shares = np.where((np.arange(rows) % 3 == 1)[:, None], [0.95, 0.03, 0.02], [0.5, 0.3, 0.2])
+    labelled = np.stack([rng.multinomial(samples, share, size=steps).T for share in shares]).astype(np.float64)
+    places = np.stack([np.array([[0, 1, 2], [0, 0, 0], [1, 2, 0]])[row % 3] for row in range(rows)])  # (R, K)
+    predicted, hit = np.zeros_like(labelled), np.zeros_like(labelled)
+    bits = codes(SLOTS, "cpu").numpy()  # (K, bits)
+    for row in range(rows):
+        np.add.at(predicted[row], places[row], labelled[row])
+        right = places[row] == np.arange(SLOTS)
+        hit[row, right] = labelled[row, right]
+    made = {f"code_{bit}": np.where(bits[places, bit][..., None], labelled, 0.0) for bit in range(CODE_BITS)}
+    judged = (rng.random((rows, steps)) < 0.9).astype(np.float64)
+    return {
+        "samples": np.full((rows, steps), float(samples)),
+        "judged": judged,
+        "labelled": labelled,
+        "predicted": predicted,
+        "hit": hit,
+        **made,
+    }
+
+
+def scores(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
+    """Scores that are higher where there is an anomaly; ties among them."""
+    positive = (rng.random((rows, SLOTS, steps)) < 0.5).astype(np.float64)
+    return {"score": np.round(0.5 * rng.random(positive.shape) + 0.3 * positive, 2), "positive": positive}
+
+
+def representation(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
+    """Embeddings that draw together in every second row."""
+    shape = (rows, steps)
+    cosine = np.where(np.arange(rows)[:, None] % 2, 0.99, 0.2) + 0.005 * rng.standard_normal(shape)
+    return {
+        "samples": np.full(shape, 64.0),
+        "dimensions": np.full(shape, 16.0),
+        "spread": 1 - cosine,
+        "effective_rank": np.full(shape, 9.0),
+        "cosine": cosine,
+        "alignment": 1 - cosine,
+        "uniformity": -3 * (1 - cosine),
+    }
+
+
+def proxy(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
+    """Two errors that go together in every second row."""
+    shape = (rows, steps)
+    r = np.where(np.arange(rows)[:, None] % 2, 0.8, 0.2) + 0.05 * rng.standard_normal(shape)
+    return {"samples": np.full(shape, 64.0), "pearson": r, "spearman": r - 0.02}
+
+
+def coverage(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
+    """Slices of which every second one lies far from the references."""
+    shape = (rows, steps)
+    distance = np.where(np.arange(rows)[:, None] % 2, 2.0, 0.3) + 0.05 * rng.standard_normal(shape)
+    ones = np.ones(shape)
+    return {
+        "samples": 32 * ones,
+        "references": 1000 * ones,
+        "distance": distance,
+        "density": 0.1 / distance**2,
+        "own_distance": 0.3 * ones,
+        "own_density": 0.1 * ones,
+        "error_ratio": distance,
+        "error_near": ones,
+        "error_between": 1.5 * ones,
+        "error_far": 2 * ones,
+    }
+
+
+def declaration(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
+    """Declarations of which every second one is at fault."""
+    shape = (rows, steps)
+    fault = (rng.random(shape) < 0.5).astype(np.float64)
+    return {
+        "overlap": 0.3 * fault,
+        "parameters": 1e6 + 1e8 * fault,
+        "samples": np.full(shape, 1e4),
+        "precision_differs": fault,
     }
 
 
@@ -95,6 +188,12 @@ VALUES: Final[Mapping[Stream, Callable[[np.random.Generator, int, int], dict[str
     "series": series,
     "objective": objective,
     "predictions": predictions,
+    "labels": labels,
+    "scores": scores,
+    "representation": representation,
+    "proxy": proxy,
+    "coverage": coverage,
+    "declaration": declaration,
     "generalization": pair,
     "decoupling": pair,
     "slices": pair,
@@ -104,7 +203,13 @@ VALUES: Final[Mapping[Stream, Callable[[np.random.Generator, int, int], dict[str
 SPOILABLE: Final[Mapping[Stream, tuple[str, ...]]] = {
     "series": ("value",),
     "objective": ("total", "component"),
-    "predictions": ("class_entropy", "sample_entropy", "max_class_probability"),
+    "predictions": ("class_entropy", "sample_entropy", "max_class_probability", "mean"),
+    "labels": ("labelled", "predicted", "hit"),
+    "scores": ("score", "positive"),
+    "representation": ("cosine", "effective_rank", "alignment"),
+    "proxy": ("pearson", "spearman"),
+    "coverage": ("distance", "density", "error_ratio"),
+    "declaration": ("overlap", "parameters", "precision_differs"),
     **dict.fromkeys(PAIRS, ("reference", "judged")),
 }
 """What the job may well report as NaN or infinite."""
@@ -131,7 +236,7 @@ def make(
     mask = torch.from_numpy(np.arange(steps) < lengths[:, None])
     step = first_step + torch.from_numpy(np.cumsum(rng.integers(1, 4, (rows, steps)), axis=1))
     values = {name: torch.from_numpy(array).to(like.dtype) for name, array in arrays.items()}
-    reported = {} if stream in {"series", "predictions"} else reported_of(stream, rng, values)
+    reported = {} if stream in {"series", *SAMPLED} else reported_of(stream, rng, values)
     return Block(step, mask, values, reported, facts_of(stream, rng, rows, like))
 
 

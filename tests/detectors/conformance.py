@@ -53,6 +53,11 @@ JUDGE_AT_ONCE: Final[Mapping[str, str]] = {
     "aggregation_mismatch": "the formulas it compares were confirmed before",
     "expectation_missed": "the job declared what it expects; confirming takes three",
     "diversity_collapse": "one record of enough samples is a measurement; confirming takes five",
+    "weak_proxy": "a record of enough samples is a measurement with an error of its own",
+    "sparse_coverage": "distances are measured, not estimated over time",
+    "split_leakage": "a declaration is a fact",
+    "over_capacity": "a declaration is a fact",
+    "precision_mismatch": "a declaration is a fact",
 }
 """Kinds without warm-up, and why."""
 GARBAGE: Final = (float("nan"), float("inf"), -float("inf"), 1e308, -1e308, 5e-324, 0.0, -0.0, 3e38, 1.0)

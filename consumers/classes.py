@@ -1,0 +1,70 @@
+"""Which slot each class of a run has: one table for labels and predictions of all its phases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from losswatch.arrays import Ints
+from losswatch.schema import Label
+
+MOST: Final = 1024
+"""Classes with a slot. Of a model with more, those that are labels or predictions first have one."""
+
+
+class Classes:
+    """``declared`` are the classes in the order of the model's outputs."""
+
+    def __init__(self, declared: Sequence[Label] = (), names: Sequence[str] = (), outputs: int = 0) -> None:
+        self.declared = [str(label) for label in declared]
+        self.outputs = outputs
+        """So many slots are the first outputs of the model, in their order."""
+        self.names = list(names)
+        """By slot."""
+        self._slots = {name: slot for slot, name in enumerate(self.names)}
+
+    def add_outputs(self, count: int) -> None:
+        """Give the outputs of a model the first slots, as long as there are not too many of them."""
+        if len(self.names) == self.outputs and count <= MOST:
+            for place in range(self.outputs, count):
+                self._add(self._name(place))
+            self.outputs = len(self.names)  # fewer where two have one name
+
+    def is_first(self, count: int) -> bool:
+        """Whether the first ``count`` slots are the outputs of a model in their order."""
+        return self.outputs >= count
+
+    def slots_of(self, labels: Sequence[Label] | Ints) -> Ints:
+        """The slots (N) of labels, which may be places in the list of classes; -1 where all are taken.
+
+        >>> classes = Classes(["cat", "dog"])
+        >>> classes.add_outputs(2)
+        >>> classes.slots_of(["dog", "cow"]), classes.slots_of([0, 1, 7]), classes.names
+        (array([1, 2]), array([0, 1, 3]), ['cat', 'dog', 'cow', '7'])
+        """
+        array = np.asarray(labels)
+        unique, inverse = np.unique(array, return_inverse=True)
+        if array.dtype.kind == "i" and unique[0] >= 0 and unique[-1] < self.outputs:
+            return array.astype(np.int64)
+        names = [self._name(label) for label in unique.tolist()]
+        slots = np.array([self._add(name) for name in names], dtype=np.int64)
+        found: Ints = slots[inverse.reshape(-1)]
+        return found
+
+    def name_of(self, slot: int) -> str:
+        """The class in a slot of a prediction stream, which has a slot per output whatever is labelled."""
+        return self.names[slot] if slot < len(self.names) else self._name(slot)
+
+    def _name(self, label: Label) -> str:
+        known = isinstance(label, int) and 0 <= label < len(self.declared)
+        return self.declared[label] if known else str(label)  # type: ignore[index]  # known: it is a whole number
+
+    def _add(self, name: str) -> int:
+        if name not in self._slots:
+            if len(self.names) >= MOST:
+                return -1
+            self._slots[name] = len(self.names)
+            self.names.append(name)
+        return self._slots[name]

@@ -1,0 +1,139 @@
+"""Embeddings, errors and features of prediction records to a few numbers each, batched on the device.
+
+Letters: G records of a group, N samples of the largest, D dimensions, F features, S references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import nan
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from consumers.reduce import Made, grouped, numbers, padded, piece_of, size_of
+from consumers.runs import StreamRow
+from consumers.samples import Item
+from detectors.coverage.neighbours import FAR, NEAR, Neighbourhood
+from detectors.proxy.correlation import correlations
+from detectors.representation.geometry import Geometry
+from losswatch.arrays import Floats
+
+MOST_EMBEDDINGS: Final = 256
+"""Embeddings of a record that are looked at, the first: the work grows with their square."""
+MOST_DISTANCES: Final = 2**24
+"""Distances computed at once: bounds the memory of the search for neighbours to some hundred megabytes."""
+
+
+def reduce_samples(items: Sequence[Item], like: Tensor) -> list[Made]:
+    """What the embeddings, errors and features of all records give, in the order of the records."""
+    made = [*_representation(items, like), *_proxies(items, like), *_coverage(items, like)]
+    return sorted(made, key=lambda each: each.order)
+
+
+def _on(values: Floats, like: Tensor) -> Tensor:
+    return torch.from_numpy(values).to(device=like.device, dtype=like.dtype)
+
+
+def _representation(items: Sequence[Item], like: Tensor) -> Iterator[Made]:
+    chosen = [(order, item) for order, item in enumerate(items) if item.representation is not None]
+    some = [item for _, item in chosen]
+
+    def shape(item: Item) -> tuple[int, int]:
+        assert item.record.embeddings is not None
+        return item.record.embeddings.shape[1], min(size_of(item), MOST_EMBEDDINGS)
+
+    for (_, length), members in grouped(some, shape):
+        group = [some[i] for i in members]
+        cut = [np.asarray(item.record.embeddings)[:length] for item in group]
+        label = np.stack([np.full(length, -1) if item.label is None else item.label[:length] for item in group])
+        z = _on(np.stack(cut), like)
+        there = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device)
+        told = Geometry.of(z, there, torch.from_numpy(label).to(z.device))
+        dimensions = torch.full_like(told.samples, z.shape[2])
+        rows = numbers(
+            [told.samples, dimensions, told.spread, told.effective_rank, told.cosine, told.alignment, told.uniformity]
+        )
+        for place, item, row in zip(members, group, rows, strict=True):
+            assert item.representation is not None
+            yield Made(
+                "representation", item.representation, piece_of(item, item.representation, row), chosen[place][0]
+            )
+
+
+def _proxies(items: Sequence[Item], like: Tensor) -> Iterator[Made]:
+    pairs = [(order, item, pair) for order, item in enumerate(items) for pair in item.proxies]
+    by_size: dict[int, list[tuple[int, Item, tuple[StreamRow, str, str]]]] = {}
+    for each in pairs:
+        by_size.setdefault(len(each[1].record.errors[each[2][1]]), []).append(each)
+    for group in by_size.values():
+        x, y = (
+            _on(np.stack([item.record.errors[pair[side]] for _, item, pair in group]), like)  # type: ignore[index]  # a name
+            for side in (1, 2)
+        )
+        rows = numbers(correlations(x, y, torch.ones_like(x, dtype=torch.bool)))
+        for (order, item, (row, _, _)), values in zip(group, rows, strict=True):
+            yield Made("proxy", row, piece_of(item, row, values), order)
+
+
+def _coverage(items: Sequence[Item], like: Tensor) -> Iterator[Made]:
+    chosen = [(order, item) for order, item in enumerate(items) if item.coverage]
+    some = [item for _, item in chosen]
+    for _, members in grouped(some, lambda item: np.asarray(item.record.features).shape[1]):
+        for part in _portions([some[i] for i in members], members):
+            group = [item for item, _ in part]
+            told = _neighbours(group, like)
+            for g, (item, place) in enumerate(part):
+                for row, values in _slices(item, *(x[g] for x in told)):
+                    yield Made("coverage", row, piece_of(item, row, values), chosen[place][0])
+
+
+def _portions(items: Sequence[Item], members: Sequence[int]) -> Iterator[list[tuple[Item, int]]]:
+    """Records whose distances fit into memory together."""
+    part: list[tuple[Item, int]] = []
+    samples = references = 0
+    for item, place in zip(items, members, strict=True):
+        assert item.run.references is not None
+        grown = max(samples, size_of(item)), max(references, len(item.run.references.rows))
+        if part and (len(part) + 1) * max(grown) * grown[1] > MOST_DISTANCES:
+            yield part
+            part, grown = [], (size_of(item), len(item.run.references.rows))
+        samples, references = grown
+        part.append((item, place))
+    if part:
+        yield part
+
+
+def _neighbours(items: Sequence[Item], like: Tensor) -> tuple[Floats, Floats, Floats]:
+    """Distance and density of each sample (G, N), and of the references among themselves (G, 3) with their number."""
+    known = [item.run.references.rows.astype(np.float64) for item in items if item.run.references is not None]
+    given = [np.asarray(item.record.features) for item in items]
+    samples = _on(padded(given, max(map(len, given))), like)  # what is padded is NaN and counts for nothing
+    references = _on(padded(known, max(map(len, known))), like)
+    whole = [torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) for x in (samples, references)]
+    told = Neighbourhood.of(samples, whole[0], references, whole[1])
+    sizes = torch.tensor([len(rows) for rows in known], device=samples.device).to(samples)
+    own = numbers([sizes, told.own_distance, told.own_density])
+    distance, density = (x.to("cpu", torch.float64).numpy() for x in (told.distance, told.density))
+    return distance, density, own
+
+
+def _slices(item: Item, distance: Floats, density: Floats, own: Floats) -> Iterator[tuple[StreamRow, Floats]]:
+    """The values of the stream ``coverage`` for the whole of a record and for each slice of it."""
+    size = size_of(item)
+    distance, density = distance[:size], density[:size]
+    error = next(iter(item.record.errors.values()), np.full(size, nan))
+    overall = _mean(error, np.isfinite(error))
+    bins = (distance < NEAR, (distance >= NEAR) & (distance <= FAR), distance > FAR)
+    names = np.array(item.record.slices if item.record.slices is not None else [None] * size, dtype=object)
+    for row, part in item.coverage:
+        here = np.isfinite(distance) & (np.ones(size, dtype=np.bool_) if part is None else names == part)
+        relative = [_mean(error, here & where & np.isfinite(error)) / overall if overall else nan
+                    for where in (np.ones(size, dtype=np.bool_), *bins)]  # fmt: skip
+        yield row, np.array([here.sum(), own[0], _mean(distance, here), _mean(density, here), *own[1:], *relative])
+
+
+def _mean(values: Floats, where: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> float:
+    return float(values[where].mean()) if where.any() else nan

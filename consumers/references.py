@@ -1,0 +1,65 @@
+"""The training samples that coverage of a run is measured against: a bounded, uniform sample of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.coverage.neighbours import kept_references
+from losswatch.arrays import Floats
+
+
+class References:
+    """A bottom-k sample: of all samples those are kept whose number has the smallest hashes.
+
+    What is kept depends on the order of the samples alone, not on how records or polls cut them.
+    """
+
+    def __init__(self, features: int) -> None:
+        self.seen = 0
+        self.rows: npt.NDArray[np.float32] = np.zeros((0, features), dtype=np.float32)
+        self._hash: npt.NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)
+
+    @property
+    def features(self) -> int:
+        """How many numbers a sample has."""
+        return int(self.rows.shape[1])
+
+    def add(self, features: Floats) -> None:
+        """Take samples (N, F)."""
+        number = np.arange(self.seen, self.seen + len(features), dtype=np.uint64)
+        self.seen += len(features)
+        hashes = np.concatenate([self._hash, _mixed(number)])
+        rows = np.concatenate([self.rows, features.astype(np.float32)])
+        kept = np.sort(np.argsort(hashes, kind="stable")[: kept_references(self.features)])
+        self._hash, self.rows = hashes[kept], rows[kept]
+
+    def dump(self) -> dict[str, Any]:
+        """For a snapshot."""
+        return {
+            "seen": self.seen,
+            "shape": list(self.rows.shape),
+            "rows": self.rows.tobytes(),
+            "hash": self._hash.tobytes(),
+        }
+
+    @classmethod
+    def load(cls, data: Mapping[str, Any]) -> Self:
+        """From `dump`."""
+        found = cls(data["shape"][1])
+        found.seen = data["seen"]
+        found.rows = np.frombuffer(data["rows"], dtype=np.float32).reshape(data["shape"]).copy()
+        found._hash = np.frombuffer(data["hash"], dtype=np.uint64).copy()
+        return found
+
+
+def _mixed(number: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Splitmix64 (Steele, Lea and Flood 2014): a hash of whole numbers."""
+    x = number + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: npt.NDArray[np.uint64] = x ^ (x >> np.uint64(31))
+    return mixed

@@ -1,0 +1,1 @@
+"""Detectors over what a run declares about itself."""

@@ -1,0 +1,1 @@
+"""Detectors over predictions and the labels that came with them."""

@@ -1,0 +1,1 @@
+"""Detectors over two errors of the same samples."""
