@@ -30,7 +30,7 @@ from service.replay.curves import Curves
 from service.replay.judging import judged_steps, judging
 from service.replay.sources import Log, Unreadable
 
-AT_ONCE: Final = 64
+AT_ONCE: Final = 32
 """Logs that are open together."""
 STEPS_A_TURN: Final = 2048
 """Steps that are read of each open log before the next turn."""
