@@ -40,7 +40,16 @@ TARGETS: Final[Mapping[str, float]] = {"nan": 1.0, "diverged": 0.8, "overfit": 0
 MOST_WARNED: Final = 0.15
 """The part of the healthy runs that may have a warning."""
 HEALTHY: Final = ("healthy",)
-NOTES: Final[Mapping[str, str]] = {}
+NOTES: Final[Mapping[str, str]] = {
+    "hf_trainer_state/008": "ten rows of training and five evaluations: too few to know what is usual.",
+    "sb3_progress_csv/004": "it is the reward that falls, from 296 to 60; the loss rises only within its own spread.",
+    "custom_csv/001": "a GAN without a total: one loss rises as the other falls, which no single series shows.",
+    "lightning_metrics_csv/009": "the median rises by 2 % over the run; the rows spread from 3.4 to 4.0.",
+    "hf_trainer_state/029": "five rows of training, 20 evaluations from 2.5 to 4.5 at row 8 and back to 3.4.",
+    "custom_csv/023": "healthy but for one value of 0.57 among values of 0.01, which is what is told.",
+    "custom_csv/027": "healthy but for a transient up to 82 at one per cent of the run, which is what is told.",
+    "yolo_results_txt/018": "the main part of the validation's total ends where it began while that of training falls.",
+}
 """Where the curve says something else than the label, by id."""
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.replay_logs import FOLDER, MOST_WARNED, Judged, judge, report
+from scripts.replay_logs import FINDS, FOLDER, MOST_WARNED, Judged, judge, report
 
+REACHED = {"nan": 1.0, "overfit": 0.5, "spikes": 0.7}
+"""The part of the files with a label that is found at least; what is aimed at is in `scripts.replay_logs.TARGETS`."""
 LOGS = Path(os.environ.get("LOSSWATCH_TEST_LOGS", FOLDER))
 pytestmark = pytest.mark.skipif(
     not (LOGS / "manifest.csv").is_file(),
@@ -28,10 +30,25 @@ def test_every_file_is_read(judged: Sequence[Judged]) -> None:
     assert {reason for each in judged for reason in each.outcome.unusable} == set()
 
 
+def test_no_healthy_run_is_called_critical(judged: Sequence[Judged]) -> None:
+    assert [each.id for each in judged if each.healthy and any(f.severity == "critical" for f in each.fired)] == []
+
+
 def test_few_healthy_runs_are_warned_of(judged: Sequence[Judged]) -> None:
     healthy = [each for each in judged if each.healthy]
     warned = [each.id for each in healthy if any(f.severity != "info" for f in each.fired)]
     assert len(warned) <= MOST_WARNED * len(healthy), warned
+
+
+@pytest.mark.parametrize("label", REACHED)
+def test_what_a_person_saw_is_found(judged: Sequence[Judged], label: str) -> None:
+    having = [each for each in judged if label in each.labels]
+    missed = [each.id for each in having if not each.found(label)]
+    assert len(having) - len(missed) >= REACHED[label] * len(having), missed
+
+
+def test_every_label_is_known_or_says_nothing_of_failure(judged: Sequence[Judged]) -> None:
+    assert {label for each in judged for label in each.labels} - FINDS.keys() <= {"healthy", "lr-restart"}
 
 
 def test_the_page_names_files_by_their_ids_only(judged: Sequence[Judged]) -> None:
