@@ -45,9 +45,9 @@ class Classes:
         (array([1, 2]), array([0, 1, 3]), ['cat', 'dog', 'cow', '7'])
         """
         array = np.asarray(labels)
-        unique, inverse = np.unique(array, return_inverse=True)
-        if array.dtype.kind == "i" and unique[0] >= 0 and unique[-1] < self.outputs:
+        if array.dtype.kind == "i" and array.min() >= 0 and array.max() < self.outputs:
             return array.astype(np.int64)
+        unique, inverse = np.unique(array, return_inverse=True)
         names = [self._name(label) for label in unique.tolist()]
         slots = np.array([self._add(name) for name in names], dtype=np.int64)
         found: Ints = slots[inverse.reshape(-1)]
