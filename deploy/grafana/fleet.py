@@ -30,6 +30,7 @@ SEVERITIES: Final = {"critical": ("critical", RED), "warning": ("warning", ORANG
 STATUSES: Final = {
     "running": ("running", GREEN),
     "silent": ("silent", ORANGE),
+    "lost": ("lost", RED),
     "failed": ("failed", RED),
     "finished": ("finished", GREY),
     "stopped": ("stopped", GREY),
@@ -75,15 +76,16 @@ def _tiles() -> list[Panel]:
         ),
         number(
             tile(
-                "Silent or failed",
-                "Silent: running, but nothing was heard for LOSSWATCH_SILENT_SECONDS; look whether the job still "
-                "lives. Failed: the job said so. All projects.",
+                "Silent, lost or failed",
+                "Silent: running, but nothing was reported for LOSSWATCH_SILENT_SECONDS; look whether the job hangs. "
+                "Lost: its heartbeats stopped, the process is gone. Failed: the job said so. All projects.",
                 "none",
                 absent=trends.NOT_WATCHED,
                 steps=poor,
             ),
             Query(
-                f'sum by (status) (losswatch_runs{{{JOB},status=~"silent|failed"}}) and on () {WATCHING}', "{{status}}"
+                f'sum by (status) (losswatch_runs{{{JOB},status=~"silent|lost|failed"}}) and on () {WATCHING}',
+                "{{status}}",
             ),
         ),
         number(

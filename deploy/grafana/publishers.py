@@ -100,15 +100,16 @@ def _tiles() -> list[Panel]:
         ),
         number(
             About(
-                "Silent runs",
-                "Running, but nothing was heard for LOSSWATCH_SILENT_SECONDS: look whether the jobs still live.",
+                "Silent or lost runs",
+                "Silent: running, but nothing was reported for LOSSWATCH_SILENT_SECONDS; look whether the jobs hang. "
+                "Lost: their heartbeats stopped, the processes are gone.",
                 "none",
                 width=6,
                 height=4,
                 absent=GONE,
                 steps=((None, GREEN), (1, YELLOW)),
             ),
-            Query(f'sum(losswatch_runs{{{SERVICE},status="silent"}})', "silent"),
+            Query(f'sum(losswatch_runs{{{SERVICE},status=~"silent|lost"}})', "silent or lost"),
         ),
     ]
 
@@ -147,7 +148,7 @@ def _losses() -> list[Panel]:
 
 
 def _runs() -> list[Panel]:
-    running = f'(max by (run) (losswatch_run_info{{{JOB},status=~"running|silent"}}))'
+    running = f'(max by (run) (losswatch_run_info{{{JOB},status=~"running|silent|lost"}}))'
     seen = f"max by (run) (losswatch_run_last_seen_timestamp_seconds{{{JOB}}})"
     pace = f"sum by (run) (max by (run, phase) (deriv(losswatch_run_steps{{{JOB}}}[$__rate_interval])))"
     return [

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Final
 
-from consumers.picture import LABELS
-from deploy.grafana.board import shown
 from deploy.grafana.panels import About, Column, Panel, Query, lines, rows
 from deploy.grafana.promql import JOB, PHASE, RUN, own
-from detectors.cell import Cell
 
 MOST_SERIES: Final = 25
 NO_LOSS: Final = "not known: the run reports none for this phase"
 NO_PREDICTIONS: Final = "not known: the run reports no predictions for this phase"
-UNITS: Final = {"_ratio": "percentunit", "_seconds": "s", "_bytes": "bytes", "_steps": "none"}
 GONE: Final = "not known: losswatch does not see this run"
 
 
@@ -195,24 +190,3 @@ def rest() -> list[Panel]:
             columns={"name": Column("Name"), "Value #A": Column("Deployment"), "Value #B": Column("This run")},
         ),
     ]
-
-
-def others(panels: Sequence[Panel], cells: Iterable[Cell]) -> list[Panel]:
-    """A plain panel for every reading that none of these shows."""
-    known = shown(panels)
-    readings = {(cell.stream, reading): None for cell in cells for reading in cell.readings if reading.exported}
-    made = []
-    for stream, reading in readings:
-        metric = f"losswatch_{reading.name}"
-        if metric not in known:
-            labels = LABELS[stream, reading.per]
-            about = About(
-                reading.name.removesuffix("_ratio").replace("_", " ").capitalize(),
-                f"{reading.help} What losswatch makes of it is in the findings above.",
-                next((unit for suffix, unit in UNITS.items() if reading.name.endswith(suffix)), "short"),
-                width=8,
-                absent="not known: too few steps, or not reported",
-            )
-            legend = " ".join(f"{{{{{label}}}}}" for label in reversed(labels))
-            made.append(lines(about, Query(largest(metric, *labels), legend)))
-    return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from deploy.grafana import readings
+from deploy.grafana import families, readings
 from deploy.grafana.board import Board, annotation, job, project, team, variable
 from deploy.grafana.links import to_finding, to_page
 from deploy.grafana.panels import GREEN, ORANGE, RED, YELLOW, About, Column, Panel, Query, number, rows, tile, timeline
@@ -26,8 +26,8 @@ def _tiles() -> list[Panel]:
         number(
             tile(
                 "Status",
-                "What the job said last; silent: it runs, but nothing was heard for LOSSWATCH_SILENT_SECONDS, so look "
-                "whether it still lives.",
+                "What the job said last. Silent: nothing was reported for LOSSWATCH_SILENT_SECONDS, so look whether it "
+                "hangs. Lost: its heartbeats stopped, so the process is gone; restart it from a checkpoint.",
                 "none",
                 absent=readings.GONE,
                 links=PAGE_LINK,
@@ -146,13 +146,16 @@ def _findings() -> list[Panel]:
 
 def board() -> Board:
     """The dashboard."""
-    loss, components, predictions, rest = (
-        readings.loss(),
-        readings.components(),
-        readings.predictions(),
-        readings.rest(),
-    )
-    others = readings.others([*_tiles(), *loss, *components, *predictions, *rest], CELLS)
+    sections = [
+        ("Now", _tiles()),
+        ("Findings", _findings()),
+        ("Loss", readings.loss()),
+        (families.HEADINGS["components"], readings.components()),
+        (families.HEADINGS["aggregation"], families.totals()),
+        (families.HEADINGS["predictions"], readings.predictions()),
+        (families.HEADINGS["evaluation"], families.slices()),
+        ("Metrics and thresholds", readings.rest()),
+    ]
     finding = f"max by ({FINDING}, severity) (losswatch_finding_state{{{PHASE},severity=%s}}) == 2"
     return Board(
         uid="losswatch-run",
@@ -172,13 +175,5 @@ def board() -> Board:
             )
             for name, colour in (("critical", RED), ("warning", ORANGE))
         ),
-        sections=(
-            ("Now", _tiles()),
-            ("Findings", _findings()),
-            ("Loss", loss),
-            ("Components", components),
-            ("Predictions", predictions),
-            ("Metrics and thresholds", rest),
-            *([("More readings", others)] if others else []),
-        ),
+        sections=families.by_family(sections, CELLS),
     )

@@ -116,7 +116,8 @@ def course() -> list[Panel]:
         lines(
             About(
                 "Runs by status",
-                "All projects. A fall of running together with a rise of silent means that publishers are cut off.",
+                "All projects. A fall of running together with a rise of silent means that publishers are cut off; "
+                "lost ones are gone: their heartbeats stopped.",
                 "none",
                 width=8,
                 absent=NOT_WATCHED,
