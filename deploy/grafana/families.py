@@ -20,6 +20,11 @@ HEADINGS: Final = {
     "aggregation": "How the total is made",
     "evaluation": "Validation, metrics and slices",
     "predictions": "Predictions",
+    "labels": "Predictions against labels",
+    "declaration": "What is reported against what is declared",
+    "representation": "Representation",
+    "proxy": "Proxies",
+    "coverage": "Coverage of the inputs",
 }
 """Headings of rows by family of detectors, in their order; others come last under the family's name."""
 Sections = Sequence[tuple[str, Sequence[Panel]]]

@@ -31,7 +31,12 @@ ASK_EVERY = 25
 """Steps between two rounds of queries."""
 LIMIT = 60.0
 """Seconds in which every query must have found data."""
-SOMETHING_WRONG = {"Runs in trouble", "Runs with warnings", "Refused because a cap was reached", "Silent, lost or failed"}
+SOMETHING_WRONG = {
+    "Runs in trouble",
+    "Runs with warnings",
+    "Refused because a cap was reached",
+    "Silent, lost or failed",
+}
 """Panels in which the jobs make something count."""
 TOLD_BY_PROMETHEUS = {"Scraped", "Samples per scrape", "Alert rules", "Alerts that fire", "annotation losswatch alerts"}
 VALUES = {

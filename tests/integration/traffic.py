@@ -56,7 +56,7 @@ class _Generous:
             slices=[f"camera-{number % 3}" for number in range(SAMPLES)],
             embeddings=some.detach(),
             features=features,
-            errors={"confidence": 1 - some.max(1).values},
+            errors={"confidence": 1 - some.max(1).values, "spread": 1 - some.square().sum(1)},
         )
 
 
@@ -82,6 +82,9 @@ def _job(kafka: str, name: str, weight: float) -> Iterator[Iterator[Any]]:
         objective={PHASE: {"form": "weighted_sum", "weights": {"entropy": 1.0, "diversity": weight}}},
         metrics={"accuracy": "higher"},
         classes=list(range(10)),
+        split={"train": (0.0, 9e8), PHASE: (8e8, 1e9)},
+        parameters=9_000,
+        samples={"train": 1000, PHASE: 512},
         thresholds=THRESHOLDS,
         expect=[{"series": "accuracy", "phase": PHASE, "low": 0.9}],
     ) as run:
