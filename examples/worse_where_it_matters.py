@@ -1,9 +1,9 @@
 """Case D as a real job: the last checkpoint is better on average and worse on the patients who matter.
 
-A network predicts from ten measurements how far the diabetes of a patient will progress in a year (scikit-learn's
-diabetes data: 442 patients; Efron et al. 2004). The study is about the most severe sixth, so they count six
-times at first. With ``--recipe annealed`` that weight falls to 1 from step 120 on, as in a schedule that ends on the natural
-mixture: the mean error goes on falling, and that of the severe cases grows by half. With ``--recipe kept`` it stays.
+A linear model predicts from nine measurements how far the diabetes of a patient will progress in a year (scikit-learn's
+diabetes data: 442 patients; Efron et al. 2004). The study is about the most severe sixth, so they count six times at
+first. With ``--recipe annealed`` that weight falls to 1 from step 120 on, as in a schedule that ends on the natural
+mixture: the mean error goes on falling, and that of the severe cases nearly doubles. With ``--recipe kept`` it stays.
 
 The annealed recipe also learns from a clinic that had no heavy patients, so that they are far from everything it has
 learned; and it estimates blood sugar too, whose error says little about that of the progression.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,7 +30,6 @@ VALIDATION: Final = 180  # patients
 STEPS: Final = 300
 VALIDATED_EVERY: Final = 3
 KEPT_UNTIL, ANNEALED_OVER = 120, 100  # steps
-WEIGHT_DECAY: Final = 0.3
 SEVERE_WEIGHT: Final = 6.0
 SEVERE: Final = 0.85
 """The quantile of progression beyond which a case is severe."""
@@ -83,14 +83,14 @@ def train(run: losswatch.Run, seed: int, annealed: bool, steps: int = STEPS) -> 
     """Train and publish, one optimiser step per item taken."""
     torch.manual_seed(seed)
     known, unseen = load(seed, without_heavy=annealed)
-    network = nn.Sequential(nn.Linear(known.measured.shape[1], 16), nn.Tanh(), nn.Linear(16, 2))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=WEIGHT_DECAY)
+    model = nn.Linear(known.measured.shape[1], 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     places = [2, 3, 8]  # body mass index, blood pressure and s5, which say most
     run.reference(known.measured[:, places])
     slices = ["severe" if s else "heavy" if h else None for s, h in zip(unseen.severe, unseen.heavy, strict=True)]
     shown: dict[str, float] = {}
     for step in range(steps):
-        progression, sugar = network(known.measured).unbind(-1)
+        progression, sugar = model(known.measured).unbind(-1)
         weight = torch.where(known.severe, severe_weight(step, annealed), 1.0)
         loss = (weight * (progression - known.progression) ** 2).sum() / weight.sum()
         beside = (sugar - known.sugar).square().mean()
@@ -98,7 +98,7 @@ def train(run: losswatch.Run, seed: int, annealed: bool, steps: int = STEPS) -> 
         run.log(step, total=total.detach(), components={"progression": loss.detach(), "sugar": beside.detach()})
         if step % VALIDATED_EVERY == 0 or step == steps - 1:
             with torch.no_grad():
-                guess, guessed_sugar = network(unseen.measured).unbind(-1)
+                guess, guessed_sugar = model(unseen.measured).unbind(-1)
             errors = {
                 "progression": (guess - unseen.progression).abs(),
                 "sugar": (guessed_sugar - unseen.sugar).abs(),
@@ -124,7 +124,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Predict the course of diabetes and publish every step.")
     parser.add_argument("--run", default="diabetes", help="run id")
     parser.add_argument("--bootstrap-servers", default="127.0.0.1:9092", help="Kafka, HOST:PORT")
-    parser.add_argument("--recipe", choices=("annealed", "kept"), default="annealed", help="of the severe cases' weight")
+    parser.add_argument(
+        "--recipe", choices=("annealed", "kept"), default="annealed", help="of the severe cases' weight"
+    )
+    parser.add_argument("--steps-per-second", type=float, default=40.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print every step as a line of JSON")
     args = parser.parse_args()
@@ -136,6 +139,7 @@ def main() -> None:
                 print(json.dumps(now), flush=True)
             elif now["step"] % 25 == 0:
                 print("  ".join(f"{name} {value:.4g}" for name, value in now.items()), flush=True)
+            time.sleep(1.0 / args.steps_per_second)  # this job is tiny, the jobs it stands for are not
 
 
 if __name__ == "__main__":

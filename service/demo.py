@@ -1,8 +1,8 @@
 """``losswatch demo``: a broker, the service, and real training jobs that publish to it.
 
-One job collapses the way case A did, one does the same task well; the demo fails unless the service
-finds out exactly that. The jobs are processes of their own (`examples/test_time_adaptation.py`); they
-reach the service, and its advice reaches them, through Kafka alone.
+For each of the five case studies one job fails the way it did and one does the same task well; the demo fails
+unless the service finds out exactly that. The jobs are processes of their own (`examples`); they reach the
+service, and its advice reaches them, through Kafka alone.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from rich.console import Console
 from rich.markup import escape
 
 from service.broker import EmbeddedBroker
+from service.cases import ADVISED, CASES, COLLAPSING
 from service.settings import Settings
-from service.story import ADVISED, COLLAPSING, HEALTHY, Json, Narrator, Part, kinds_fired
+from service.story import Case, Json, Narrator, Part, kinds_fired
 
-JOB: Final = Path(__file__).resolve().parent.parent / "examples" / "test_time_adaptation.py"
+EXAMPLES: Final = Path(__file__).resolve().parent.parent / "examples"
 START_LIMIT: Final = 60.0
 """Seconds the service may take to be ready."""
 JOB_LIMIT: Final = 150.0
-"""Seconds the jobs may take."""
+"""Seconds the jobs of a case may take."""
 SETTLE_LIMIT: Final = 30.0
 """Seconds the service may take to see the end of jobs that have ended."""
 STOP_LIMIT: Final = 10.0
@@ -92,18 +93,20 @@ class Service:
         return next((known["status"] for known in (answer or {"runs": []})["runs"] if known["run"] == run), None)
 
 
-def run_demo(follow_advice: bool = False, keep: bool = False, console: Console | None = None) -> int:
-    """Run the demo and return its exit status.
+def run_demo(
+    letters: str = "a", follow_advice: bool = False, keep: bool = False, console: Console | None = None
+) -> int:
+    """Play the cases of these letters and return the exit status.
 
     0 if exactly the expected findings fired, 1 if not, 2 if it could not be run, 130 if interrupted.
-    With ``follow_advice`` a third job starts like the collapsing one and takes the advised weight. With
-    ``keep`` the broker and the service stay up until Ctrl-C.
+    With ``follow_advice`` case A has a third job, which starts like the collapsing one and takes the advised
+    weight. With ``keep`` the broker and the service stay up until Ctrl-C.
     """
     narrator = Narrator(console or Console())
     terminated = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no process is left behind
     try:
         with ExitStack() as stack:
-            return _run(stack, narrator, follow_advice, keep)
+            return _run(stack, narrator, [case for case in CASES if case.letter in letters], follow_advice, keep)
     except DemoFailed as failure:
         narrator.say(f"[bold red]The demo could not be run:[/] {escape(str(failure))}")
         return 2
@@ -114,9 +117,10 @@ def run_demo(follow_advice: bool = False, keep: bool = False, console: Console |
         signal.signal(signal.SIGTERM, terminated)
 
 
-def _run(stack: ExitStack, narrator: Narrator, follow_advice: bool, keep: bool) -> int:
-    if not JOB.is_file() or importlib.util.find_spec("sklearn") is None:
-        raise DemoFailed("its training job is not installed. Run `make demo` in a checkout of the project.")
+def _run(stack: ExitStack, narrator: Narrator, cases: Sequence[Case], follow_advice: bool, keep: bool) -> int:
+    there = all((EXAMPLES / case.script).is_file() for case in cases)
+    if not there or importlib.util.find_spec("sklearn") is None:
+        raise DemoFailed("its training jobs are not installed. Run `make demo` in a checkout of the project.")
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="losswatch-demo-")))
     narrator.say("Starting a broker and the service ...")
     try:
@@ -124,36 +128,45 @@ def _run(stack: ExitStack, narrator: Narrator, follow_advice: bool, keep: bool) 
     except RuntimeError as error:
         raise DemoFailed(str(error)) from error
     service = stack.enter_context(_service(kafka, folder / "service.log"))
-    parts = [COLLAPSING, HEALTHY, *([ADVISED] if follow_advice else [])]
-    narrator.say(
-        f"Watch it at [bold]{service.url}[/]\n"
-        f"{len(parts)} jobs train a classifier of handwritten digits, then adapt it to tilted, darker, noisy ones:"
-    )
-    for part in parts:
-        narrator.say(f"  [bold]{part.run}[/]: {part.what}")
-    jobs = [stack.enter_context(_job(part, kafka, folder / f"{part.run}.log")) for part in parts]
-    _follow(jobs, service, narrator, folder)
-    findings = _settled(jobs, service, narrator)
-    problems = _conclude(jobs, findings, narrator)
+    narrator.say(f"Watch it at [bold]{service.url}[/]")
+    problems: list[str] = []
+    for case in cases:
+        parts = case.parts + ((ADVISED,) if follow_advice and COLLAPSING in case.parts else ())
+        problems += _play(case, parts, kafka, service, narrator, folder)
+    for problem in problems:
+        narrator.say(f"[bold red]{escape(problem)}[/]")
+    if not problems:
+        narrator.say("[green]Every expected finding fired, and no other.[/]")
     if keep:
         narrator.say(f"Still up: {service.url} (Kafka at {kafka}). Ctrl-C ends it.")
         _until_interrupted()
     return 1 if problems else 0
 
 
-def _follow(jobs: Sequence[Job], service: Service, narrator: Narrator, folder: Path) -> None:
+def _play(
+    case: Case, parts: Sequence[Part], kafka: str, service: Service, narrator: Narrator, folder: Path
+) -> list[str]:
+    """Run the jobs of a case side by side, and return what is wrong with the findings."""
+    narrator.introduce(case, parts)
+    with ExitStack() as stack:
+        jobs = [stack.enter_context(_job(case, part, kafka, folder / f"{part.run}.log")) for part in parts]
+        _follow(case, jobs, service, narrator, folder)
+        return _conclude(case, jobs, _settled(jobs, service, narrator), narrator)
+
+
+def _follow(case: Case, jobs: Sequence[Job], service: Service, narrator: Narrator, folder: Path) -> None:
     """Tell what happens until all jobs have ended."""
 
     def ended() -> bool:
         for job in jobs:
-            narrator.progress(job.part.run, job.course)
+            narrator.progress(case, job.part.run, job.course)
         narrator.findings(service.findings())
         return all(job.process.poll() is not None for job in jobs)
 
     _wait_until(ended, JOB_LIMIT, "the jobs did not end: is this machine very busy?")
     for job in jobs:
         job.reader.join()
-        narrator.progress(job.part.run, job.course)
+        narrator.progress(case, job.part.run, job.course)
         if job.process.returncode != 0 or not job.course:
             said = _tail(folder / f"{job.part.run}.log")
             raise DemoFailed(f"the job {job.part.run} ended with status {job.process.returncode}:\n{said}")
@@ -171,21 +184,17 @@ def _settled(jobs: Sequence[Job], service: Service, narrator: Narrator) -> list[
     return findings
 
 
-def _conclude(jobs: Sequence[Job], findings: Sequence[Json], narrator: Narrator) -> list[str]:
+def _conclude(case: Case, jobs: Sequence[Job], findings: Sequence[Json], narrator: Narrator) -> list[str]:
     """Sum up, and return what is wrong with the findings."""
-    narrator.summary({job.part: job.course for job in jobs}, findings)
-    last = {job.part: job.course[-1]["accuracy"] for job in jobs}
-    if ADVISED in last:
+    courses = {job.part: job.course for job in jobs}
+    narrator.summary(case, courses, findings)
+    if ADVISED in courses:
+        without, with_advice = (courses[part][-1]["accuracy"] for part in (COLLAPSING, ADVISED))
         narrator.say(
-            f"Accuracy of the same job at its end: [red]{last[COLLAPSING]:.1%}[/] without the advice, "
-            f"[green]{last[ADVISED]:.1%}[/] with it."
+            f"Accuracy of the same job at its end: [red]{without:.1%}[/] without the advice, "
+            f"[green]{with_advice:.1%}[/] with it."
         )
-    problems = [text for job in jobs for text in job.part.misjudged(kinds_fired(findings, job.part.run))]
-    for problem in problems:
-        narrator.say(f"[bold red]{escape(problem)}[/]")
-    if not problems:
-        narrator.say("[green]Every expected finding fired, and no other.[/]")
-    return problems
+    return [text for job in jobs for text in job.part.misjudged(kinds_fired(findings, job.part.run))]
 
 
 @contextmanager
@@ -199,10 +208,8 @@ def _service(kafka: str, log: Path) -> Iterator[Service]:
 
 
 @contextmanager
-def _job(part: Part, kafka: str, log: Path) -> Iterator[Job]:
-    command = [str(JOB), "--json", "--run", part.run, "--bootstrap-servers", kafka]
-    command += ["--diversity-weight", str(part.weight)]
-    command += ["--follow-advice"] if part.follows_advice else []
+def _job(case: Case, part: Part, kafka: str, log: Path) -> Iterator[Job]:
+    command = [str(EXAMPLES / case.script), "--json", "--run", part.run, "--bootstrap-servers", kafka, *part.arguments]
     with _process(command, log, stdout=subprocess.PIPE) as process:
         yield Job(part, process)
 

@@ -1,8 +1,8 @@
-"""What the demo tells: its jobs, what the service must find in each, and how that is printed."""
+"""What the demo tells: what is right and wrong with its findings, and how that is printed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +12,8 @@ from rich.table import Table
 
 SHOWN_EVERY: Final = 50
 """Steps between two lines about a job."""
+SUMMED_UP: Final = 3
+"""Columns of the summary, which is to fit 80 characters."""
 COLOURS: Final = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
 
 Json = Mapping[str, Any]
@@ -25,16 +27,15 @@ class Part:
 
     run: str
     what: str
-    weight: float
-    """The diversity weight it starts with."""
+    arguments: tuple[str, ...]
+    """Of the training job's command line."""
     must_fire: frozenset[str]
     may_fire: frozenset[str] = frozenset()
-    follows_advice: bool = False
 
-    def misjudged(self, fired: set[str]) -> list[str]:
+    def misjudged(self, fired: Set[str]) -> list[str]:
         """What is wrong with these findings, in words; empty if nothing is.
 
-        >>> Part("r", "a healthy job", 5.0, frozenset()).misjudged({"diversity_collapse"})
+        >>> Part("r", "a healthy job", (), frozenset()).misjudged({"diversity_collapse"})
         ['r: diversity_collapse fired but should not have']
         """
         missing = sorted(self.must_fire - fired)
@@ -44,23 +45,30 @@ class Part:
         ]
 
 
-COLLAPSING: Final = Part(
-    "tta-collapsing",
-    "diversity weight 0.1",
-    0.1,
-    must_fire=frozenset({"component_conflict", "diversity_decline", "diversity_collapse"}),
-    may_fire=frozenset({"component_dominates"}),  # a weight of 0.1 leaves the diversity less than 1 % of the total
-)
-HEALTHY: Final = Part("tta-healthy", "diversity weight 5", 5.0, must_fire=frozenset())
-ADVISED: Final = Part(
-    "tta-advised",
-    "0.1, then as advised",
-    0.1,
-    must_fire=frozenset({"diversity_decline"}),
-    # until the advice is followed; the conflict only if it comes late on a busy machine
-    may_fire=frozenset({"component_dominates", "component_conflict"}),
-    follows_advice=True,
-)
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A number that the jobs of a case print."""
+
+    name: str
+    title: str
+    form: str = ".3f"
+
+    def told(self, now: Mapping[str, float], short: bool = False) -> str:
+        """The number at a step, for a line of its own or ``short`` for a table."""
+        return format(now[self.name], ".2f" if short and self.form.endswith("f") else self.form)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One of the case studies: a training job in variants."""
+
+    letter: str
+    title: str
+    script: str
+    """File in ``examples``."""
+    parts: tuple[Part, ...]
+    columns: tuple[Column, ...]
+    """The first `SUMMED_UP` of them are in the summary too."""
 
 
 def kinds_fired(findings: Sequence[Json], run: str) -> set[str]:
@@ -80,16 +88,21 @@ class Narrator:
         """Print one paragraph; ``text`` may hold markup."""
         self._console.print(text, highlight=False, soft_wrap=not self._console.is_terminal)
 
-    def progress(self, run: str, course: Course) -> None:
+    def introduce(self, case: Case, parts: Sequence[Part]) -> None:
+        """Tell what a case is about, and what must be found in each of its jobs."""
+        self.say(f"\n[bold]Case {case.letter.upper()}[/]: {case.title}")
+        for part in parts:
+            expected = f"must fire: {', '.join(sorted(part.must_fire))}" if part.must_fire else "nothing must fire"
+            allowed = f"; may fire: {', '.join(sorted(part.may_fire))}" if part.may_fire else ""
+            self.say(f"  [bold]{part.run}[/]: {part.what}; {expected}{allowed}")
+
+    def progress(self, case: Case, run: str, course: Course) -> None:
         """Tell how far a job is."""
         end = len(course)
         for now in course[self._shown.get(run, 0) : end]:
             if now["step"] % SHOWN_EVERY == 0:
-                self.say(
-                    f"[dim]{run:15}[/] step {now['step']:3.0f}   total {now['total']:.3f}   "
-                    f"class entropy {now['class_entropy']:.2f}   accuracy {now['accuracy']:6.1%}   "
-                    f"diversity weight {now['weight']:.2f}"
-                )
+                shown = "   ".join(f"{column.title} {column.told(now)}" for column in case.columns)
+                self.say(f"[dim]{run:15}[/] step {now['step']:3.0f}   {shown}")
         self._shown[run] = end
 
     def findings(self, findings: Sequence[Json]) -> None:
@@ -100,16 +113,17 @@ class Narrator:
                 self._told.add(key)
                 self.say(describe(finding))
 
-    def summary(self, courses: Mapping[Part, Course], findings: Sequence[Json]) -> None:
+    def summary(self, case: Case, courses: Mapping[Part, Course], findings: Sequence[Json]) -> None:
         """Tell how every job went and what the service found in it."""
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))  # fits 80 columns
-        for heading in ("run", "total", "class entropy", "accuracy", "findings fired"):
+        columns = case.columns[:SUMMED_UP]
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # fits 80 columns
+        for heading in ("run", *(column.title for column in columns), "findings fired"):
             table.add_column(heading, no_wrap=True)
         for part, course in courses.items():
+            ends = (course[0], course[-1])
             table.add_row(
                 part.run,
-                *(f"{course[0][name]:.2f} -> {course[-1][name]:.2f}" for name in ("total", "class_entropy")),
-                f"{course[0]['accuracy']:.1%} -> {course[-1]['accuracy']:.1%}",
+                *(" -> ".join(column.told(now, short=True) for now in ends) for column in columns),
                 "\n".join(sorted(kinds_fired(findings, part.run))) or "none",
             )
         self.say("\nFrom the first step to the last:")

@@ -13,14 +13,15 @@ import pytest
 from rich.console import Console
 
 from service import demo
+from service.cases import CASES, COLLAPSING
 from service.demo import DemoFailed, Job, Service, run_demo
-from service.story import COLLAPSING
+from service.story import Case
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
 def test_without_its_training_job_the_demo_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(demo, "JOB", tmp_path / "missing.py")
+    monkeypatch.setattr(demo, "EXAMPLES", tmp_path)
     output = io.StringIO()
     assert run_demo(console=Console(file=output, width=200)) == 2
     assert "make demo" in output.getvalue()
@@ -72,11 +73,18 @@ def test_a_port_in_use_is_not_taken() -> None:
     assert demo._free_port(taken) == taken
 
 
-def test_the_example_prints_what_the_demo_reads() -> None:
-    """The demo reads these names from the job's JSON."""
-    command = [sys.executable, str(demo.JOB), "--json", "--steps", "1", "--bootstrap-servers", "127.0.0.1:1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert {"step", "total", "class_entropy", "accuracy", "weight"} <= json.loads(done.stdout).keys()
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.letter))
+def test_the_examples_print_what_the_demo_reads(case: Case) -> None:
+    """The demo reads these names from a job's JSON."""
+    command = [sys.executable, str(demo.EXAMPLES / case.script), "--json", "--steps-per-second", "1e9"]
+    for part in case.parts:
+        with subprocess.Popen(
+            [*command, *part.arguments, "--bootstrap-servers", "127.0.0.1:1"], stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            first = json.loads(process.stdout.readline())
+            process.kill()
+        assert {"step", *(column.name for column in case.columns)} <= first.keys()
 
 
 @pytest.mark.timeout(240)
@@ -88,3 +96,9 @@ def test_the_demo_finds_exactly_what_there_is_to_find() -> None:
     assert "WARNING component_conflict (diversity) tta-collapsing" in text
     without, with_advice = map(float, re.findall(r"([\d.]+)% with", text.partition("at its end")[2]))
     assert with_advice > without + 30
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_of_the_other_cases_finds_exactly_what_there_is_to_find() -> None:
+    output = io.StringIO()
+    assert run_demo("bcde", console=Console(file=output, width=100)) == 0, output.getvalue()

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from service.story import ADVISED, COLLAPSING, HEALTHY, Narrator, describe, kinds_fired
+from service.cases import ADVISED, CASES, COLLAPSING, HEALTHY
+from service.story import Narrator, describe, kinds_fired
 
 
 def finding(**changes: Any) -> dict[str, Any]:
@@ -39,9 +40,9 @@ def narrator(output: io.StringIO) -> Narrator:
     return Narrator(Console(file=output, width=80))
 
 
-def test_the_collapsing_run_must_have_all_three_findings() -> None:
-    assert COLLAPSING.misjudged({"component_conflict", "diversity_decline", "diversity_collapse"}) == []
-    assert COLLAPSING.misjudged({"component_conflict", "diversity_decline"}) == [
+def test_the_collapsing_run_must_have_all_its_findings() -> None:
+    assert COLLAPSING.misjudged(set(COLLAPSING.must_fire)) == []
+    assert COLLAPSING.misjudged(COLLAPSING.must_fire - {"diversity_collapse"}) == [
         "tta-collapsing: diversity_collapse should have fired but did not"
     ]
 
@@ -95,17 +96,29 @@ def test_every_state_of_a_finding_is_told_once_and_a_pending_one_never(narrator:
 
 def test_progress_is_told_every_fifty_steps_once(narrator: Narrator, output: io.StringIO) -> None:
     course = [step(number) for number in range(120)]
-    narrator.progress("tta-collapsing", course[:60])
-    narrator.progress("tta-collapsing", course)
+    narrator.progress(CASES[0], "tta-collapsing", course[:60])
+    narrator.progress(CASES[0], "tta-collapsing", course)
     assert [line.split()[2] for line in output.getvalue().splitlines()] == ["0", "50", "100"]
-    assert "class entropy 0.97   accuracy  80.0%" in output.getvalue()
+    assert "class entropy 0.97   accuracy 80.0%" in output.getvalue()
 
 
 def test_the_summary_shows_how_each_job_went(narrator: Narrator, output: io.StringIO) -> None:
     courses = {COLLAPSING: [step(0), step(299, accuracy=0.115)], HEALTHY: [step(0), step(299, accuracy=0.848)]}
-    narrator.summary(courses, [finding()])
+    narrator.summary(CASES[0], courses, [finding()])
     text = output.getvalue()
     assert "80.0% -> 11.5%" in text
     assert "80.0% -> 84.8%" in text
     assert "diversity_collapse" in text
     assert "none" in text
+
+
+def test_a_case_is_introduced_with_what_must_and_must_not_be_found(narrator: Narrator, output: io.StringIO) -> None:
+    narrator.introduce(CASES[1], CASES[1].parts)
+    assert "uw-averaged: the test takes the mean; must fire: aggregation_mismatch\n" in output.getvalue()
+    assert "uw-alike: the test calls the objective; nothing must fire\n" in output.getvalue()
+
+
+def test_every_case_has_a_job_in_which_nothing_may_be_found() -> None:
+    assert "".join(case.letter for case in CASES) == "abcde"
+    for case in CASES:
+        assert [bool(part.must_fire | part.may_fire) for part in case.parts] == [True, False]
