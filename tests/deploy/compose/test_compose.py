@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from service.cases import ADVISED, COLLAPSING, HEALTHY
 from service.settings import Settings
-from service.story import ADVISED, COLLAPSING, HEALTHY
 from tests.deploy.commands import ROOT, run
 from tests.deploy.compose.composed import EXAMPLE, FILE, GPU_FILE, compose, resolved
 
@@ -129,7 +129,7 @@ def test_the_demo_runs_the_jobs_of_losswatch_demo_once(services: Services) -> No
     runs = {command[command.index("--run") + 1]: command for command in commands.values()}
     assert runs.keys() == {part.run for part in (COLLAPSING, HEALTHY, ADVISED)}
     for part in (COLLAPSING, HEALTHY):
-        assert float(runs[part.run][runs[part.run].index("--diversity-weight") + 1]) == part.weight
+        assert tuple(runs[part.run][-len(part.arguments) :]) == part.arguments
     job = (ROOT / "examples" / "test_time_adaptation.py").read_text(encoding="utf-8")
     options = {word for command in runs.values() for word in command if word.startswith("--")}
     assert [option for option in options if f'"{option}"' not in job] == []
