@@ -63,7 +63,7 @@ class Regression:
         )
         determinant = s0 * s2 - s1**2
         level = (s2 * y - s1 * y1) / determinant
-        wandering = wander(sums, most_correlated=0.97, doubt=2.0)  # measured: see docs/findings/predictions.md
+        wandering = wander(sums, most_correlated=0.95, doubt=2.0)  # measured: see docs/findings/predictions.md
         noise = torch.maximum((0.5 * sums["square"] / sums["square_weight"]).sqrt() * wandering, resolution(level))
         line = Line(level, (s1 * y - s0 * y1) / determinant, noise * gain, count)
         new = {"y": y, "y1": y1, **sums, "newest": value, "difference": difference, "count": count}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -99,7 +100,8 @@ def test_a_collapse_reaches_the_pager_and_resolves_when_the_job_takes_the_larger
         "team": "research",
     }
     assert told.annotations["summary"] == "The predictions of a training run collapsed onto few classes."
-    assert told.annotations["description"].startswith(f"Run ttt-42, phase {PHASE}: class entropy fell to 0.8")
+    # Several records together are judged: the newest of them may be well below the floor by then.
+    assert re.match(rf"Run ttt-42, phase {PHASE}: class entropy fell to 0\.[78]\d\d ", told.annotations["description"])
     assert "(floor 0.850) and stayed there since step " in told.annotations["description"]
     assert told.annotations["advice"].startswith(("Set the weight of ", "Raise the weight of "))
     assert told.annotations["runbook_url"].endswith("/docs/runbooks/LosswatchDiversityCollapse.md")
