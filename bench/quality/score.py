@@ -14,6 +14,7 @@ from bench.quality.noise import FAMILIES, Draw, Family
 from bench.quality.play import play
 from bench.quality.synthetic import GENERATORS, Story
 from detectors.catalog import CELLS
+from detectors.cell import PAIRS
 from losswatch.schema import Finding
 
 STRENGTHS: Final = (0.0, 1.0, 2.0, 3.0, 5.0)
@@ -51,7 +52,8 @@ class Score:
 
 def loss_side_kinds() -> list[str]:
     """The kinds of the catalog that this suite judges: all but those that look at predictions, and collapse."""
-    named = [kind.name for cell in CELLS if cell.stream != "predictions" for kind in cell.kinds]
+    streams = ("series", "objective", *PAIRS)
+    named = [kind.name for cell in CELLS if cell.stream in streams for kind in cell.kinds]
     return named + [kind.name for cell in CELLS for kind in cell.kinds if kind.name.startswith("diversity_")]
 
 
