@@ -48,6 +48,16 @@ GOOD: Final = 0
 UNKNOWN: Final = -1
 """Verdicts, int8. UNKNOWN (warming up, input missing) neither confirms nor clears anything."""
 
+
+def verdict_of(known: Tensor, bad: Tensor) -> Tensor:
+    """int8: BAD or GOOD where it is known which, else UNKNOWN.
+
+    >>> verdict_of(torch.tensor([True, True, False]), torch.tensor([True, False, True]))
+    tensor([ 1,  0, -1], dtype=torch.int8)
+    """
+    return torch.where(known, torch.where(bad, BAD, GOOD), UNKNOWN).to(torch.int8)
+
+
 Severity = Literal["info", "warning", "critical"]
 
 Role = Literal["total", "component", "metric", "slice", "reading"]

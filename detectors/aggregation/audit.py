@@ -16,7 +16,7 @@ from detectors.aggregation.hypotheses import EXACT
 from detectors.aggregation.parameters import estimated, fresh_parameters
 from detectors.aggregation.reports import Told, fresh_digits, read
 from detectors.aggregation.segments import LOOK, Segments, spread
-from detectors.cell import BAD, GOOD, MEASURED, UNKNOWN, Block, Facts, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import MEASURED, Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
 from detectors.recurrence import held, last
 
 RESIDUAL: Final = Threshold(
@@ -194,7 +194,7 @@ def _verdict(
     wrong = (beyond > (thresholds[RESIDUAL.name][:, None] + allowed) * size) & ~explained
     known = told.judged & residual.isfinite() & expected.slack.isfinite() & (told.whole | ~wrong)
     judged = known & (segments.number >= WARM_UP)
-    verdict = torch.where(wrong, BAD, GOOD).masked_fill(~judged, UNKNOWN).to(torch.int8)
+    verdict = verdict_of(judged, wrong)
     return ratio.masked_fill(~known, torch.nan), verdict
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from detectors.aggregation.formulas import FORMULAS, words_of
-from detectors.cell import BAD, GOOD, UNKNOWN, Block, Facts, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
 
 FACTOR: Final = Threshold(
     "aggregation_factor", 0.05, "Relative difference of two phases' constant factors that counts as another formula."
@@ -90,7 +90,7 @@ class Mismatch:
         common = (one & other) > 0
         wrong = ~common | factor
         known &= torch.where(common, apart.isfinite(), (_widened(one) & _widened(other)) == 0)
-        verdict = torch.where(wrong, BAD, GOOD).masked_fill(~known, UNKNOWN).to(torch.int8)
+        verdict = verdict_of(known, wrong)
         readings = {
             "formula_judged": judged,
             "formula_reference": reference,

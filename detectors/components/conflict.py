@@ -11,8 +11,8 @@ from typing import Final
 
 from torch import Tensor
 
-from detectors.cell import Facts, Kind, Threshold
-from detectors.components.standing import Standing, per_row, verdict
+from detectors.cell import Facts, Kind, Threshold, verdict_of
+from detectors.components.standing import Standing, per_row
 
 FALL: Final = Threshold(
     "conflict_total_fall", 0.10, "Fall of the total, relative to its past, that counts as improving."
@@ -56,4 +56,4 @@ def conflict(now: Standing, thresholds: Mapping[str, Tensor]) -> Tensor:
     rises = now.component.change() > per_row(thresholds, RISE.name)
     rises &= now.component_significance > now.sigmas
     matters = now.share > per_row(thresholds, SHARE.name)
-    return verdict(now.seen & now.total_known[:, None], falls[:, None] & rises & matters)
+    return verdict_of(now.seen & now.total_known[:, None], falls[:, None] & rises & matters)

@@ -13,8 +13,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import Facts, Kind, Threshold
-from detectors.components.standing import Standing, per_row, verdict
+from detectors.cell import Facts, Kind, Threshold, verdict_of
+from detectors.components.standing import Standing, per_row
 
 DOMINANT: Final = Threshold("dominance_share", 0.99, "Share of the total above which a component is all of it.")
 NEGLIGIBLE: Final = Threshold("inert_share", 0.001, "Share of the total below which a component may be inert.")
@@ -96,7 +96,7 @@ def dominance(now: Standing, thresholds: Mapping[str, Tensor]) -> Tensor:
     """
     compared = _compared(now)
     rivals = (now.seen & (now.weight != 0)).sum(1, keepdim=True) > 1
-    return verdict(compared, rivals & (now.share > per_row(thresholds, DOMINANT.name)))
+    return verdict_of(compared, rivals & (now.share > per_row(thresholds, DOMINANT.name)))
 
 
 def inertness(now: Standing, thresholds: Mapping[str, Tensor]) -> Tensor:
@@ -110,7 +110,7 @@ def inertness(now: Standing, thresholds: Mapping[str, Tensor]) -> Tensor:
     visible = torch.maximum(now.total.noise, READABLE * now.total.past.abs())
     unseen = TENFOLD * size < visible[:, None]
     bad = unseen & (now.share < per_row(thresholds, NEGLIGIBLE.name)) & (now.weight != 0)
-    return verdict(_compared(now) & now.total_known[:, None], bad)
+    return verdict_of(_compared(now) & now.total_known[:, None], bad)
 
 
 def _compared(now: Standing) -> Tensor:

@@ -14,8 +14,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import FORMS, Block, Facts, Kind, Output, Reading, State, Stream, Threshold
-from detectors.components.standing import per_row, verdict
+from detectors.cell import FORMS, Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
+from detectors.components.standing import per_row
 from detectors.repeats import Repeats
 
 STILL: Final = Threshold("floor_steps", 20.0, "Values in a row that must be exactly the same to count as pinned.")
@@ -133,8 +133,8 @@ class Pinned:
                 "component_log_variance_steps": torch.where(told, clamp.length, torch.nan),
             },
             {
-                AT_FLOOR.name: verdict(seen & warm, at_floor & (floor.length >= still) & floor.sharp),
-                CLAMPED.name: verdict(judged, told & (at_clamp | (s.abs() >= per_row(thresholds, LIMIT.name)))),
+                AT_FLOOR.name: verdict_of(seen & warm, at_floor & (floor.length >= still) & floor.sharp),
+                CLAMPED.name: verdict_of(judged, told & (at_clamp | (s.abs() >= per_row(thresholds, LIMIT.name)))),
             },
         )
 

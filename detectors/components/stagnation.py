@@ -13,8 +13,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import Facts, Kind, Threshold
-from detectors.components.standing import Standing, per_row, verdict
+from detectors.cell import Facts, Kind, Threshold, verdict_of
+from detectors.components.standing import Standing, per_row
 from detectors.recurrence import bounded, last
 
 IMPROVEMENT: Final = Threshold(
@@ -80,4 +80,4 @@ def stagnation(now: Standing, start: Tensor, thresholds: Mapping[str, Tensor]) -
     doubt = 2 * now.component.noise * now.component.wander / BEGINNING**0.5
     stays &= (now.component_significance.abs() < now.sigmas) & (doubt < DOUBT * start.abs())
     stays &= now.share > MAIN_SHARE
-    return verdict(now.seen & gained.isfinite() & ((waited >= 1) | ~stays), stays)
+    return verdict_of(now.seen & gained.isfinite() & ((waited >= 1) | ~stays), stays)

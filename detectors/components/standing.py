@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from detectors.cell import BAD, GOOD, UNKNOWN
 from detectors.trend import Movement
 
 
@@ -38,11 +36,6 @@ class Standing:
     """(R) how many components the objective has."""
     sigmas: float
     """How significant a movement must be to count."""
-
-
-def verdict(known: Tensor, bad: Tensor) -> Tensor:
-    """int8: BAD or GOOD where it is known which."""
-    return torch.where(known, torch.where(bad, BAD, GOOD), UNKNOWN).to(torch.int8)
 
 
 def per_row(thresholds: Mapping[str, Tensor], name: str) -> Tensor:

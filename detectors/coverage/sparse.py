@@ -13,7 +13,7 @@ from math import isfinite
 import torch
 from torch import Tensor
 
-from detectors.cell import BAD, GOOD, UNKNOWN, Block, Facts, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
 from detectors.recurrence import decay_of, discounted_sum, last
 
 DISTANCE = Threshold(
@@ -119,6 +119,6 @@ class SparseCoverage:
             "coverage_error_between_ratio": mean["error_between"],
             "coverage_error_far_ratio": mean["error_far"],
         }
-        verdict = torch.where(valid, torch.where(sparse, BAD, GOOD), UNKNOWN).to(torch.int8)
+        verdict = verdict_of(valid, sparse)
         end = {name: last(x, steps, state[name]) for name, x in sums.items()}
         return Output(end, readings, {"sparse_coverage": verdict})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detectors.cell import BAD, GOOD, UNKNOWN, Block, Facts, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
 
 OVERLAP = Threshold(
     "split_overlap_limit", 0.0, "Share of a part's declared time range that may lie within the training range."
@@ -92,7 +92,7 @@ class Declaration:
         verdicts = {}
         for kind, (name, limit) in limits.items():
             known = block.mask & readings[name].isfinite()
-            verdicts[kind] = torch.where(known, torch.where(readings[name] > limit, BAD, GOOD), UNKNOWN).to(torch.int8)
+            verdicts[kind] = verdict_of(known, readings[name] > limit)
         return Output(dict(state), readings, verdicts)
 
 

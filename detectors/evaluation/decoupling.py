@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from detectors.cell import BAD, GOOD, UNKNOWN, Advice, Block, Facts, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import Advice, Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
 from detectors.evaluation.since_best import SinceBest
 
 WORSE = Threshold("decoupling_metric_loss", 0.10, "A metric this far behind its best, relative, has become worse.")
@@ -78,9 +78,8 @@ class Decoupling:
         """See `detectors.cell.Cell.update`."""
         sign = -block.facts["direction"]
         state, now = self.compare.update(state, block, sign, torch.ones_like(sign))
-        known = (now.count >= self.warm_up) & now.judged.isfinite()
+        known, compared = now.known(self.warm_up)
         bad = now.worse(thresholds[WORSE.name]) & now.better(thresholds[FALL.name])
-        compared = known & now.reference.isfinite() & now.reference_then.isfinite()
         readings = {
             "metric_loss_ratio": now.rise_ratio(),
             "total_fall_ratio": now.fall_ratio(),
@@ -89,5 +88,5 @@ class Decoupling:
         return Output(
             state,
             {name: torch.where(known, value, torch.nan) for name, value in readings.items()},
-            {"loss_metric_decoupling": torch.where(compared, torch.where(bad, BAD, GOOD), UNKNOWN).to(torch.int8)},
+            {"loss_metric_decoupling": verdict_of(compared, bad)},
         )

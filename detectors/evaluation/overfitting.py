@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from detectors.cell import BAD, GOOD, UNKNOWN, Block, Facts, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
 from detectors.evaluation.since_best import SinceBest
 
 RISE = Threshold("overfitting_rise", 0.10, "Rise of a validation series above its best, relative, that is overfitting.")
@@ -103,13 +103,12 @@ class Overfitting:
         """See `detectors.cell.Cell.update`."""
         sign = -block.facts["direction"]
         state, now = self.compare.update(state, block, sign, sign)
-        known = (now.count >= self.warm_up) & now.judged.isfinite()
+        known, compared = now.known(self.warm_up)
         gap = now.judged - now.reference
         behind = self._behind(sign, now.judged, now.reference, thresholds)
         soon = now.worse(thresholds[RISE.name]) & now.better(thresholds[FALL.name])
         late = now.worse(thresholds[SLOW_RISE.name]) & now.better(thresholds[SLOW_FALL.name])
         bad = soon | late | behind
-        compared = known & now.reference.isfinite() & now.reference_then.isfinite()
         noise = now.noise / torch.maximum(now.judged.abs(), now.noise)
         jumps = noise > thresholds[ERRATIC.name][:, None]
         loss = known & (sign > 0)[:, None]
@@ -117,12 +116,12 @@ class Overfitting:
             "validation_rise_ratio": now.rise_ratio(),
             "training_fall_ratio": now.fall_ratio(),
             "generalization_gap": gap,
-            "validation_best_step": torch.where(known, now.best_step, torch.nan),
+            "validation_best_step": now.best_step,
             "validation_noise_ratio": noise,
         }
         readings = {name: torch.where(known, value, torch.nan) for name, value in readings.items()}
         return Output(
-            state, readings, {"overfitting": _verdict(bad, compared), "erratic_validation": _verdict(jumps, loss)}
+            state, readings, {"overfitting": verdict_of(compared, bad), "erratic_validation": verdict_of(loss, jumps)}
         )
 
     def _behind(self, sign: Tensor, judged: Tensor, reference: Tensor, thresholds: Mapping[str, Tensor]) -> Tensor:
@@ -130,7 +129,3 @@ class Overfitting:
         metric = (sign < 0)[:, None] & (reference >= -1) & (judged <= 0) & (judged >= -1)
         perfect = -reference >= thresholds[PERFECT.name][:, None]
         return metric & perfect & (judged - reference > thresholds[GAP.name][:, None])
-
-
-def _verdict(bad: Tensor, known: Tensor) -> Tensor:
-    return torch.where(known, torch.where(bad, BAD, GOOD), UNKNOWN).to(torch.int8)

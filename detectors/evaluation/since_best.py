@@ -64,6 +64,11 @@ class Comparison:
     reference_error: Tensor
     """Standard deviation of the reference's level."""
 
+    def known(self, warm_up: int) -> tuple[Tensor, Tensor]:
+        """Where the judged series is, and where both are, after so many values of it."""
+        judged = (self.count >= warm_up) & self.judged.isfinite()
+        return judged, judged & self.reference.isfinite() & self.reference_then.isfinite()
+
     def worse(self, ratio: Tensor) -> Tensor:
         """Whether the judged series is above its best by a part ``ratio`` (R) of it, and by more than noise makes."""
         return (self.rise > ratio[:, None] * self.best.abs()) & (self.rise > self.rise_limit)
@@ -132,12 +137,17 @@ class SinceBest:
 
     def _follow(self, name: str, state: State, block: Block, sign: Tensor) -> tuple[State, Standing, Tensor]:
         """The course of the values that were reported, moved to the front; and where they stand in the block."""
-        value = sign[:, None] * block.values[name]
-        seen = block.mask & block.reported[name] & (value.abs() < ABSURD)
+        value, seen = signed(block, name, sign)
         own = {key: state[f"{name}_{key}"] for key in self.course.init(0, value)}
         front = packed(seen.to(value.dtype), seen) > 0
         after, standing = self.course.update(own, packed(value, seen), front, seen.sum(-1))
         return {f"{name}_{key}": value for key, value in after.items()}, standing, seen
+
+
+def signed(block: Block, name: str, sign: Tensor) -> tuple[Tensor, Tensor]:
+    """A series so that lower is better, and where it has a value that is one."""
+    value = sign[:, None] * block.values[name]
+    return value, block.mask & block.reported[name] & (value.abs() < ABSURD)
 
 
 def _size(x: Tensor) -> Tensor:

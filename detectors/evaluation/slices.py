@@ -13,8 +13,8 @@ from math import inf, nan
 import torch
 from torch import Tensor
 
-from detectors.cell import BAD, GOOD, UNKNOWN, Block, Facts, Kind, Output, Reading, State, Stream, Threshold
-from detectors.evaluation.since_best import ABSURD, SinceBest
+from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
+from detectors.evaluation.since_best import SinceBest, signed
 from detectors.recurrence import held, last
 
 WORSE = Threshold("slice_loss", 0.10, "A slice this far behind its best, relative, has become worse.")
@@ -80,9 +80,9 @@ class Slices:
         """See `detectors.cell.Cell.update`."""
         sign, reference_sign = -block.facts["direction"], -block.facts["reference_direction"]
         compared, now = self.compare.update(state, block, sign, reference_sign)
-        known = (now.count >= self.warm_up) & now.judged.isfinite()
-        judged, seen = _signed(block, "judged", sign)
-        whole, told = _signed(block, "reference", reference_sign)
+        known, judgeable = now.known(self.warm_up)
+        judged, seen = signed(block, "judged", sign)
+        whole, told = signed(block, "reference", reference_sign)
         newest = held(judged, seen, state["newest"])  # (R, T) also where only the whole is reported
         step = block.step.to(newest.dtype)
         low, when = torch.where(seen, judged, inf), ("lowest", "lowest_step", "lowest_step")
@@ -91,7 +91,6 @@ class Slices:
         whole_lowest, whole_step, there = _lowest(low, step, newest, [state[name] for name in when])
         cost = (there - lowest) / lowest.abs()
         bad = now.worse(thresholds[WORSE.name]) & now.better(thresholds[FALL.name])
-        judgeable = known & now.reference.isfinite() & now.reference_then.isfinite()
         steps = block.mask.sum(-1)
         remembered = {
             "lowest": lowest,
@@ -111,14 +110,8 @@ class Slices:
         return Output(
             compared | {name: last(value, steps, state[name]) for name, value in remembered.items()},
             readings,
-            {"slice_divergence": torch.where(judgeable, torch.where(bad, BAD, GOOD), UNKNOWN).to(torch.int8)},
+            {"slice_divergence": verdict_of(judgeable, bad)},
         )
-
-
-def _signed(block: Block, name: str, sign: Tensor) -> tuple[Tensor, Tensor]:
-    """A series so that lower is better, and where it has a value that is one."""
-    value = sign[:, None] * block.values[name]
-    return value, block.mask & block.reported[name] & (value.abs() < ABSURD)
 
 
 def _lowest(value: Tensor, step: Tensor, other: Tensor, before: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detectors.cell import BAD, GOOD, UNKNOWN, Block, Facts, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
 from detectors.labels.scores import PRESENT, Scores
 from detectors.recurrence import decay_of, discounted_sum, last
 
@@ -169,8 +169,8 @@ class Confusion:
         missed = sums["unpredicted"] >= limit
         told = warm[:, None] & (missed | (sums["all_predicted"] > 0))
         verdicts = {
-            "class_imbalance": torch.where(enough, torch.where(imbalanced, BAD, GOOD), UNKNOWN).to(torch.int8),
-            "class_never_predicted": torch.where(told, torch.where(missed, BAD, GOOD), UNKNOWN).to(torch.int8),
+            "class_imbalance": verdict_of(enough, imbalanced),
+            "class_never_predicted": verdict_of(told, missed),
         }
         return Output({name: last(x, steps, state[name]) for name, x in sums.items()}, readings, verdicts)
 

@@ -14,20 +14,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import (
-    BAD,
-    CODE_BITS,
-    GOOD,
-    UNKNOWN,
-    Block,
-    Facts,
-    Kind,
-    Output,
-    Reading,
-    State,
-    Stream,
-    Threshold,
-)
+from detectors.cell import CODE_BITS, Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
 from detectors.labels.codes import majority
 from detectors.labels.confusion import counts
 from detectors.recurrence import decay_of, discounted_sum, last
@@ -158,7 +145,7 @@ class LabelSpace:
         both = (labelled >= 1e-3) & (predicted >= 1e-3)
         patience = torch.where(block.facts["training"] > 0, self.patience, 1.0)[:, None]
         known = valid & (sums["records"] > self.records) & (sums["all"] >= self.labels * patience) & worst.isfinite()
-        verdict = torch.where(known, torch.where(worst > thresholds[TOLERANCE.name][:, None], BAD, GOOD), UNKNOWN)
+        verdict = verdict_of(known, worst > thresholds[TOLERANCE.name][:, None])
         there = either & block.mask[:, None]
         readings = {
             "label_space_mismatch_ratio": worst,
@@ -167,7 +154,7 @@ class LabelSpace:
             "class_space_place": torch.where(there, place.to(given.dtype), torch.nan),
         }
         end = {name: last(x, steps, state[name]) for name, x in sums.items()}
-        return Output(end, readings, {"label_space_mismatch": verdict.to(torch.int8)})
+        return Output(end, readings, {"label_space_mismatch": verdict})
 
     def _flags(self, sums: Mapping[str, Tensor], declared: Tensor) -> tuple[Tensor, Tensor]:
         """The flags of each class, and the place of the one its samples are mostly predicted as: (R, K, T) int64."""

@@ -14,7 +14,7 @@ from math import isfinite
 import torch
 from torch import Tensor
 
-from detectors.cell import BAD, GOOD, UNKNOWN, Advice, Block, Facts, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import Advice, Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
 from detectors.predictions.distribution import moments_of, sampling_deficit, sampling_error
 from detectors.predictions.regression import Regression
 from detectors.recurrence import decay_of, discounted_sum, last, packed, previous, unpacked
@@ -190,7 +190,7 @@ class Diversity:
             "class_entropy_slope": torch.where(warm, slope, torch.nan),
             "class_entropy_steps_to_floor": to_floor,
         }
-        verdicts = {"diversity_decline": _verdict(soon, warm), "diversity_collapse": _verdict(bad, telling)}
+        verdicts = {"diversity_decline": verdict_of(warm, soon), "diversity_collapse": verdict_of(telling, bad)}
         line_end = line_state | {name: last(x, steps, state[name]) for name, x in pace_state.items()}
         return Output(line_end | window_state, readings, verdicts)
 
@@ -253,7 +253,3 @@ class Diversity:
         weight = discounted_sum(state["interval_weight"], counted.to(step.dtype), decay)
         pace = torch.where(interval > 0, interval / weight, 1.0)
         return {"interval": interval, "interval_weight": weight, "newest_step": step}, pace
-
-
-def _verdict(bad: Tensor, known: Tensor) -> Tensor:
-    return torch.where(known, torch.where(bad, BAD, GOOD), UNKNOWN).to(torch.int8)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detectors.cell import BAD, GOOD, UNKNOWN, Block, Facts, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
 from detectors.recurrence import decay_of, discounted_sum, last
 
 LIMIT = Threshold("weak_proxy_limit", 0.5, "Correlation of two errors below which one is no stand-in for the other.")
@@ -94,7 +94,7 @@ class WeakProxy:
             "error_pairs": sums["size"],
         }
         readings = {name: torch.where(block.mask, x, torch.nan) for name, x in readings.items()}
-        verdict = torch.where(known, torch.where(bad, BAD, GOOD), UNKNOWN).to(torch.int8)
+        verdict = verdict_of(known, bad)
         return Output(
             {name: last(x, steps, state[name]) for name, x in sums.items()}, readings, {"weak_proxy": verdict}
         )

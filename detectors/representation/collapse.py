@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from detectors.cell import BAD, GOOD, UNKNOWN, Block, Facts, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
 from detectors.recurrence import last
 
 COSINE = Threshold("representation_cosine_limit", 0.95, "Mean cosine of two embeddings above which all point one way.")
@@ -85,7 +84,7 @@ class RepresentationCollapse:
         line = (rank < thresholds[RANK.name][:, None]) & (values["dimensions"] >= self.dimensions)
         bad = (cosine > thresholds[COSINE.name][:, None]) | line
         known = valid & (count > self.warm_up)
-        verdict = torch.where(known, torch.where(bad, BAD, GOOD), UNKNOWN).to(torch.int8)
+        verdict = verdict_of(known, bad)
         readings = {
             "embedding_cosine_ratio": cosine,
             "embedding_spread_ratio": values["spread"],

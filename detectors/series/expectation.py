@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detectors.cell import UNKNOWN, Block, Facts, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
 
 
 def _describe(facts: Facts) -> str:
@@ -68,7 +68,7 @@ class Expectation:
         known = block.mask & value.isfinite() & ~(above.isnan() & below.isnan())
         outside = torch.where(below > 0, -below, above.clamp(min=0).nan_to_num())
         excess = torch.where(known, outside, torch.nan)
-        verdict = torch.where(known, (outside != 0).to(torch.int8), UNKNOWN).to(torch.int8)
+        verdict = verdict_of(known, outside != 0)
         return Output(
             dict(state),
             {"expectation_excess": excess, "expectation_low": low, "expectation_high": high},

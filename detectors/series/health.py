@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from detectors.cell import UNKNOWN, Block, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import Block, Kind, Output, Reading, State, Stream, Threshold, verdict_of
 from detectors.series import divergence, oscillation, plateau, spike
 from detectors.series.past import Memory
 
@@ -56,5 +56,5 @@ class Health:
             found, bad, known = judge.judge(past, thresholds)
             known = known.gather(1, place) & valid
             readings |= {name: torch.where(known, value.gather(1, place), torch.nan) for name, value in found.items()}
-            verdicts[kind.name] = torch.where(known, bad.gather(1, place).to(torch.int8), UNKNOWN).to(torch.int8)
+            verdicts[kind.name] = verdict_of(known, bad.gather(1, place))
         return Output(state, readings, verdicts)

@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import BAD, GOOD, UNKNOWN, Block, Facts, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
 from detectors.recurrence import last, packed, previous, unpacked
 from detectors.temporal.features import Features
 from detectors.temporal.forecast import Forecaster
@@ -149,7 +149,7 @@ class TemporalAnomaly:
         }
         limit = thresholds[RUN_LENGTH.name][:, None]
         rarity = readings["anomaly_rarity_steps"]
-        verdict = torch.where(rarity.isnan(), UNKNOWN, torch.where(rarity >= limit, BAD, GOOD)).to(torch.int8)
+        verdict = verdict_of(~rarity.isnan(), rarity >= limit)
         parts = {"forecast": forecast_state, "features": feature_state, "tail": tail_state}
         end = {f"{part}_{name}": x for part, states in parts.items() for name, x in states.items()}
         end |= {"count": state["count"] + taken, "peak": last(peak, taken, state["peak"])}
