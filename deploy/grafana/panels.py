@@ -21,6 +21,9 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from deploy.grafana.links import Link, as_builder, as_options, to_runbook
 
 DATASOURCE: Final = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
+GONE: Final = "not known: not scraped"
+QUIET: Final = "nothing to measure"
+"""What a panel without a value says."""
 GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "text"
 
 Panel = Builder[model.Panel]

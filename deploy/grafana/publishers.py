@@ -6,10 +6,9 @@ from typing import Final
 
 from deploy.grafana.board import Board, alerts, instance, job
 from deploy.grafana.links import SERIES_LINKS
-from deploy.grafana.panels import GREEN, ORANGE, YELLOW, About, Panel, Query, lines, number, ranking
+from deploy.grafana.panels import GONE, GREEN, ORANGE, YELLOW, About, Panel, Query, lines, number, ranking
 from deploy.grafana.promql import JOB, SERVICE, increase, per_second, quantile
 
-GONE: Final = "not known: not scraped"
 MOST_BARS: Final = 20
 
 
