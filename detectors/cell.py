@@ -322,7 +322,8 @@ class Cell(Protocol):
     def kinds(self) -> tuple[Kind, ...]: ...
 
     def init(self, rows: int, slots: int, like: Tensor) -> State:
-        """The state of fresh rows, with the dtype and device of ``like``."""
+        """The state of fresh rows, on the device of ``like`` and in its dtype, or a narrower one where that is enough:
+        a cell that may lose digits of its memory takes half of it in float32. Readings have the dtype of ``like``."""
 
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """Take T steps of each row. ``thresholds`` are (R), by name.

@@ -48,6 +48,25 @@ def discounted_sum(before: Tensor, x: Tensor, decay: float) -> Tensor:
     return discounted(x, decay).addcmul_(before[..., None], carry(decay, x.shape[-1], x))  # a fresh tensor: ours
 
 
+def discounted_sums(before: Tensor, x: Tensor, decay: float) -> Tensor:
+    """The discounted sum before each step, and after the last, from ``before`` (...) on: (..., T) to (..., T + 1).
+
+    >>> discounted_sums(torch.tensor([8.0]), torch.tensor([[1.0, 0.0, 2.0]]), 0.5)
+    tensor([[8.0000, 5.0000, 2.5000, 3.2500]])
+    """
+    return discounted(torch.cat([before[..., None], x], dim=-1), decay)
+
+
+def after(x: Tensor, count: Tensor) -> Tensor:
+    """``x`` (R, ..., T + 1), before each step and after the last, after each row's first ``count`` (R): (R, ...)."""
+    return x.gather(-1, count.view(-1, *[1] * (x.dim() - 1)).expand(*x.shape[:-1], 1)).squeeze(-1)
+
+
+def weight_of(count: Tensor, decay: float) -> Tensor:
+    """The discounted sum of so many ones."""
+    return (1 - decay**count) / (1 - decay)
+
+
 def bounded(x: Tensor) -> Tensor:
     """Finite values, small enough that products of two of them stay finite; NaN stays NaN."""
     limit = torch.finfo(x.dtype).max ** 0.5 / 2**10

@@ -72,7 +72,7 @@ class Series:
 
 def scored(series: Sequence[Series], direction: float) -> Iterator[int]:
     """Let all series through the detector together, a block of each at a time; how many rows each turn took."""
-    cell, open_ = TemporalAnomaly(), list(series)
+    cell, open_ = TemporalAnomaly(dtype=torch.float64), list(series)
     state = cell.init(len(open_), 0, torch.zeros((), dtype=torch.float64))
     while open_:
         turns = [each.next_rows() for each in open_]

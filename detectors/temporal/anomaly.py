@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
-from detectors.recurrence import last, packed, previous, unpacked
+from detectors.recurrence import last, packed, previous
 from detectors.temporal.features import Features
 from detectors.temporal.forecast import Forecaster
 from detectors.temporal.tail import Prior, Tail
@@ -33,6 +33,10 @@ PRIORS: Final = (
 PARSIMONY: Final = 1.43
 """Nats of surprise, of the most surprising feature, for one nat of run length; docs/temporal.md shows what holds."""
 RAREST: Final = 1e12
+FARTHEST: Final = 1e36
+"""Larger values count as this, so that sums of a few stay finite in float32."""
+ROWS: Final = 256
+"""So many rows are taken at once on a CPU, that all there is of them stays in its cache."""
 
 
 def _describe(facts: Facts) -> str:
@@ -90,6 +94,8 @@ class TemporalAnomaly:
     warm_up: int = 16
     fading: float = 60.0
     band: float = 3.0
+    dtype: torch.dtype = torch.float32
+    """Of all that is remembered; rounding then moves a score by a few millionths."""
     name: str = "temporal_anomaly"
     stream: Stream = "series"
     thresholds: tuple[Threshold, ...] = (RUN_LENGTH,)
@@ -105,61 +111,79 @@ class TemporalAnomaly:
     )
 
     def init(self, rows: int, slots: int, like: Tensor) -> State:
-        """The states of the parts, ``count`` of values and ``peak``, the faded log of the largest surprise (R)."""
+        """The states of the parts, ``count`` of values and ``peak``, the faded log of the largest surprise (R). All in
+        ``dtype``, but the newest value."""
         del slots
+        narrow = like.new_zeros((), dtype=self.dtype)
         parts = {
-            "forecast": self.forecaster.init(rows, like),
-            "features": self.features.init(rows, like),
-            "tail": self.tail.init(rows, like),
+            "forecast": self.forecaster.init(rows, narrow),
+            "features": self.features.init(rows, narrow, like),
+            "tail": self.tail.init(rows, narrow),
         }
         state = {f"{part}_{name}": x for part, states in parts.items() for name, x in states.items()}
-        return state | {"count": like.new_zeros(rows), "peak": like.new_full((rows,), -math.inf)}
+        return state | {"count": narrow.new_zeros(rows), "peak": narrow.new_full((rows,), -math.inf)}
 
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """See `detectors.cell.Cell.update`."""
-        value, direction = block.values["value"], block.facts["direction"]
-        valid = block.mask & value.isfinite()
+        value, limit = block.values["value"], thresholds[RUN_LENGTH.name]
+        direction, valid = block.facts["direction"], block.mask & value.isfinite()
+        rows = value.shape[0]
+        at_once = ROWS if value.device.type == "cpu" else max(rows, 1)
+        parts = [slice(start, start + at_once) for start in range(0, max(rows, 1), at_once)]
+        outputs = [
+            self._judged({name: x[part] for name, x in state.items()}, value[part], valid[part], direction[part])
+            for part in parts
+        ]
+        end, readings = (
+            {name: torch.cat([output[i][name] for output in outputs]) for name in outputs[0][i]} for i in range(2)
+        )
+        rarity = readings["anomaly_rarity_steps"]
+        return Output(end, readings, {ANOMALY.name: verdict_of(~rarity.isnan(), rarity >= limit[:, None])})
+
+    def _judged(self, state: State, value: Tensor, valid: Tensor, direction: Tensor) -> tuple[State, State]:
+        """New state and readings of some rows."""
         taken = valid.sum(-1)
-        x = packed(torch.where(valid, value, 0.0), valid)
+        wide = packed(torch.where(valid, value, 0.0), valid)
+        x, direction = wide.clamp(-FARTHEST, FARTHEST).to(self.dtype), direction.to(self.dtype)
         place = torch.arange(x.shape[-1], device=x.device)
         real, count = place < taken[:, None], state["count"][:, None] + place
         forecast_state, forecast = self.forecaster.update(_of(state, "forecast"), x, count, taken)
         feature_state, found, noisy, sign = self.features.update(
-            _of(state, "features"), x, forecast, direction, count, taken
+            _of(state, "features"), wide, forecast, direction, count, taken
         )
         warm = real & (count >= self.warm_up)
         judged = len(PRIORS)
-        tail_state, surprise = self.tail.update(_of(state, "tail"), found[:, :judged], count, warm, taken)
-        best = (torch.cat([surprise, found[:, judged:]], dim=1) * noisy[:, None]).max(dim=1)
-        counted, peak = self._counted(state["peak"], torch.where(warm, best.values, 0.0), count)
+        number = (count - self.warm_up).clamp_(min=0.0)
+        tail_state, surprise = self.tail.update(_of(state, "tail"), found[:, :judged], count, warm, number, taken)
+        best = torch.cat([surprise, found[:, judged:]], dim=1).max(dim=1)
+        counted, peak = self._counted(state["peak"], torch.where(warm, best.values * noisy, 0.0), place)
         nats = counted / PARSIMONY
-        change = torch.where(counted > 0, best.indices + 1, 0).to(x.dtype)
         width = self.band * forecast.noise
         packed_readings = {
             "anomaly_score": nats / (nats + math.log(RUN_LENGTH.default)),
-            "anomaly_rarity_steps": nats.clamp(max=math.log(RAREST)).exp(),
+            "anomaly_rarity_steps": nats.clamp(max=math.log(RAREST)).exp_(),
             "anomaly_expected": forecast.expected,
             "anomaly_low": forecast.expected - width,
             "anomaly_high": forecast.expected + width,
-            "anomaly_change": change,
+            "anomaly_change": torch.where(counted > 0, best.indices + 1, 0).to(x.dtype),
             "anomaly_direction": sign,
         }
+        known = torch.where(valid, (valid.cumsum(-1) - 1).clamp(min=0), 0)
+        unknown = ~(valid & warm.gather(1, known))
         readings = {
-            name: unpacked(torch.where(warm, reading, torch.nan), valid) for name, reading in packed_readings.items()
+            name: reading.gather(1, known).to(value.dtype).masked_fill_(unknown, torch.nan)
+            for name, reading in packed_readings.items()
         }
-        limit = thresholds[RUN_LENGTH.name][:, None]
-        rarity = readings["anomaly_rarity_steps"]
-        verdict = verdict_of(~rarity.isnan(), rarity >= limit)
         parts = {"forecast": forecast_state, "features": feature_state, "tail": tail_state}
         end = {f"{part}_{name}": x for part, states in parts.items() for name, x in states.items()}
         end |= {"count": state["count"] + taken, "peak": last(peak, taken, state["peak"])}
-        return Output(end, readings, {ANOMALY.name: verdict})
+        return end, readings
 
-    def _counted(self, before: Tensor, surprise: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    def _counted(self, before: Tensor, surprise: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
         """``surprise`` (R, T) where it is above all before it, each faded by its age, else 0; the faded peaks."""
-        log, age = surprise.log(), count - count[:, :1]
-        rising = (log + age / self.fading).cummax(-1).values
-        peak = torch.maximum(rising - age / self.fading, before[:, None] - (age + 1) / self.fading)
+        log, age = surprise.log(), place / self.fading
+        rising = (log + age).cummax(-1).values
+        peak = torch.maximum(rising - age, before[:, None] - age - 1 / self.fading)
         return torch.where(log >= previous(peak, before) - 1 / self.fading, surprise, 0.0), peak
 
 

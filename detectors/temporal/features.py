@@ -12,14 +12,12 @@ import torch
 from torch import Tensor
 
 from detectors.cell import State
-from detectors.recurrence import decay_of, discounted_sum, last, previous
+from detectors.recurrence import after, decay_of, discounted_sums, last, previous, weight_of
 from detectors.temporal.forecast import Forecast
 
 FEATURES: Final = ("spike", "shift", "drift", "creep", "variance", "oscillation", "freeze")
-SUMS: Final = (
-    *("drift", "usual_slope", "drift_weight", "creep", "creep_weight", "swing", "usual_swing", "turns", "usual_turns"),
-    *("same", "usual_weight", "wobble", "wobble_weight"),
-)
+WARM: Final = 12
+"""Values before an error counts."""
 USUAL_SWING: Final = 0.86
 """Mean of the absolute error, clipped, on white noise."""
 PRIOR: Final = 20.0
@@ -55,68 +53,74 @@ class Features:
     usual_good: float = 0.05
     leap: float = 0.8
 
-    def init(self, rows: int, like: Tensor) -> State:
-        """Every tensor (R)."""
-        return {name: like.new_zeros(rows) for name in (*SUMS, "error", "newest", "frozen", "moved")}
+    @property
+    def _taus(self) -> dict[str, float]:
+        """Of the sums, by name."""
+        taus = {"drift": self.drift, "usual_slope": self.drift, "creep": self.creep, "swing": self.swing}
+        taus |= {"turns": self.turns, "wobble": self.wobble}
+        return taus | dict.fromkeys(("usual_swing", "usual_turns", "same"), self.usual)
+
+    def init(self, rows: int, like: Tensor, wide: Tensor) -> State:
+        """Every tensor (R); ``newest`` with the dtype of ``wide``."""
+        narrow = {name: like.new_zeros(rows) for name in (*self._taus, "error", "frozen", "moved")}
+        return narrow | {"newest": wide.new_zeros(rows)}
 
     def update(
         self, state: State, x: Tensor, forecast: Forecast, direction: Tensor, count: Tensor, taken: Tensor
     ) -> tuple[State, Tensor, Tensor, Tensor]:
         """New state; the features (R, J, T), none below 0; how much of a noise there is in the series, 0 for a schedule
-        to 1; the sign of the change (R, T)."""
+        to 1; the sign of the change (R, T). ``x`` may be of a wider dtype: what is equal is told by it."""
         real = torch.arange(x.shape[-1], device=x.device) < taken[:, None]
-        warm, bad = real & (count >= 12), -direction[:, None]
+        warm, bad = real & (count >= WARM), -direction[:, None]
         error = torch.where(warm, forecast.error, 0.0)
         near = error.clamp(-self.clip, self.clip)
         before = previous(near, state["error"])
         slope = torch.where(warm, forecast.slope.clamp(-STEEP, STEEP), 0.0)
-        moved = torch.where(real & (count > 0), torch.sign(x - previous(x, state["newest"])), 0.0)
-        same = real & (count > 0) & (moved == 0)
-        ones = warm.to(x.dtype)
-        swing = torch.where(bad == 0, near, (bad * near).clamp(min=-1.5)).abs()
-        turns = -near.clamp(-1, 1) * before.clamp(-1, 1)
+        known = real & (count > 0)
+        moved = torch.where(known, torch.sign(x - previous(x, state["newest"])), 0.0).to(near.dtype)
+        same = known & (moved == 0)
+        facing = torch.where(bad == 0, 1.0, bad)
         terms = {
-            "drift": (slope, self.drift),
-            "usual_slope": (slope.clamp(-MILD, MILD), self.drift),
-            "drift_weight": (ones, self.drift),
-            "creep": (slope, self.creep),
-            "creep_weight": (ones, self.creep),
-            "swing": (swing, self.swing),
-            "usual_swing": (swing, self.usual),
-            "turns": (turns, self.turns),
-            "usual_turns": (turns, self.usual),
-            "same": (same.to(x.dtype), self.usual),
-            "usual_weight": (ones, self.usual),
-            "wobble": ((moved * previous(moved, state["moved"]) < 0).to(x.dtype), self.wobble),
-            "wobble_weight": (ones, self.wobble),
+            "drift": slope,
+            "usual_slope": slope.clamp(-MILD, MILD),
+            "creep": slope,
+            "swing": torch.maximum(facing * near, torch.where(bad == 0, -self.clip, -1.5)).abs_(),
+            "turns": -near.clamp(-1, 1) * before.clamp(-1, 1),
+            "wobble": (moved * previous(moved, state["moved"]) < 0).to(near.dtype),
+            "same": same.to(near.dtype),
         }
-        sums = {name: discounted_sum(state[name], term, decay_of(tau)) for name, (term, tau) in terms.items()}
-        past = {name: previous(sums[name], state[name]) for name in SUMS}
+        terms |= {"usual_swing": terms["swing"], "usual_turns": terms["turns"]}
+        sums = {name: discounted_sums(state[name], terms[name], decay_of(tau)) for name, tau in self._taus.items()}
+        past, now = ({name: x[..., part] for name, x in sums.items()} for part in (slice(0, -1), slice(1, None)))
         frozen = _run(state["frozen"], same)
-        weight = past["usual_weight"] + PRIOR
-        jump = torch.where(warm, slope - past["usual_slope"] / (past["drift_weight"] + self.drift / 2), 0.0)
+        number = (count - WARM).clamp_(min=0.0)
+        weight, wobbles, drift, creep = (
+            weight_of(number, decay_of(tau)) for tau in (self.usual, self.wobble, self.drift, self.creep)
+        )
+        weight = weight + PRIOR
+        jump = torch.where(warm, slope - past["usual_slope"] / (drift + self.drift / 2), 0.0)
         usual_swing = (past["usual_swing"] + USUAL_SWING * PRIOR) / weight
         chance = ((past["same"] + 1) / weight).clamp(0.02, 1.0)
-        leap = (x - forecast.level).abs() / (forecast.level.abs() + 5 * forecast.scale)
-        good = torch.where(leap > self.leap, 1.0, self.usual_good)
-
-        def harm(signed: Tensor) -> Tensor:
-            one_sided = torch.maximum(bad * signed, -good * bad * signed)
-            return torch.where(bad == 0, signed.abs(), one_sided)
-
+        leap = (forecast.value - forecast.level).abs_() / (forecast.level.abs() + 5 * forecast.scale)
+        good = torch.where((leap > self.leap) | (bad == 0), -1.0, -self.usual_good)
+        moves = [
+            error,
+            20 * jump,
+            now["drift"] * (300 / (drift * decay_of(self.drift) + 1 + self.drift / 2)),
+            now["creep"] * (1000 / (creep * decay_of(self.creep) + 1 + self.creep / 2)),
+        ]
+        harm = [facing * move for move in moves]
         found = [
-            harm(error),
-            harm(20 * jump),
-            harm(300 * sums["drift"] / (sums["drift_weight"] + self.drift / 2)),
-            harm(1000 * sums["creep"] / (sums["creep_weight"] + self.creep / 2)),
-            (_mean(sums["swing"], self.swing) / usual_swing - 1).clamp(min=0.0) / (0.75 * _deviation(self.swing)),
-            (_mean(sums["turns"], self.turns) - past["usual_turns"] / weight).clamp(min=0.0) / _deviation(self.turns),
+            *(torch.maximum(move, good * move) for move in harm),
+            (_mean(now["swing"], self.swing) / usual_swing - 1).clamp(min=0.0) / (0.75 * _deviation(self.swing)),
+            (_mean(now["turns"], self.turns) - past["usual_turns"] / weight).clamp(min=0.0) / _deviation(self.turns),
             (frozen - self.patience).clamp(min=0.0) * -chance.log(),
         ]
-        share = (past["wobble"] + 2) / (past["wobble_weight"] + 8)
+        share = (past["wobble"] + 2) / (wobbles + 8)
         newest = {"error": near, "newest": x, "frozen": frozen, "moved": moved}
-        end = {name: last(value, taken, state[name]) for name, value in (sums | newest).items()}
-        sign = torch.sign(torch.where(jump.abs() * 20 > error.abs(), jump, error))
+        end = {name: after(value, taken) for name, value in sums.items()}
+        end |= {name: last(value, taken, state[name]) for name, value in newest.items()}
+        sign = torch.sign(torch.where(moves[1].abs() > error.abs(), jump, error))
         return end, torch.stack(found, dim=1), ((share - 0.03) / 0.17).clamp(0.0, 1.0), sign
 
 

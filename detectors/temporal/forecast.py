@@ -16,22 +16,28 @@ import torch
 from torch import Tensor
 
 from detectors.cell import State
-from detectors.recurrence import bounded, decay_of, discounted_sum, last, previous, resolution
-from detectors.temporal.window import lagged, slid, sliding
+from detectors.recurrence import after, decay_of, discounted_sums, previous, weight_of
+from detectors.temporal.window import WINDOW, empty, lagged, medians, slid, totals
 
 NORMAL_MAD: Final = 1.4826
 """Standard deviation over median absolute deviation, of the normal distribution."""
-SUMS: Final = ("log_scale", "log_weight", "square", "product", "weight", "error_square")
+SUMS: Final = ("log_scale", "square", "product", "error_square")
 FAR: Final = 1e6
 """Standardised errors end here, so that sums of them stay finite."""
 LEAST: Final = 4
 """Values before the first forecast."""
+SLOPED: Final = WINDOW + 3
+"""Values before the first slope."""
+TINY: Final = 1e-30
+"""Least scale of all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """Of each step from those before it, all (R, T)."""
 
+    value: Tensor
+    """The value itself, as far as it was taken."""
     expected: Tensor
     noise: Tensor
     """Usual size (standard deviation) of the error."""
@@ -49,7 +55,6 @@ class Forecast:
 class Forecaster:
     """See the module's docstring; the parameters were chosen on the development runs of ``bench.temporal``."""
 
-    window: int = 9
     steady: float = 100.0
     """Time constant, in values, of the mean of the scale, which a burst must not move at once."""
     short: float = 0.15
@@ -66,79 +71,78 @@ class Forecaster:
 
     def init(self, rows: int, like: Tensor) -> State:
         """Windows of values, medians and slopes (R, W), of both forecasts' errors and scales (R, 2, W); sums (R)."""
-        W = self.window
-        single = dict.fromkeys(("values", "medians", "slopes"), (rows, W))
-        double = dict.fromkeys(("errors", "scales"), (rows, 2, W))
-        windows = {name: like.new_full(shape, torch.nan) for name, shape in (single | double).items()}
-        return windows | {name: like.new_zeros(rows) for name in (*SUMS, "residual")}
+        plain = {"medians": (rows,), "slopes": (rows,), "scales": (rows, 2)}
+        state = {name: like.new_zeros(*shape, WINDOW) for name, shape in plain.items()}
+        state |= {"values": empty((rows,), like), "errors": empty((rows, 2), like, LEAST - 1)}
+        return state | {name: like.new_zeros(rows) for name in (*SUMS, "residual")}
 
     def update(self, state: State, x: Tensor, count: Tensor, taken: Tensor) -> tuple[State, Forecast]:
         """``x`` (R, T) finite, packed to the front; ``count`` (R, T) values before each; ``taken`` (R) in the block."""
-        W, x = self.window, bounded(x)
         real = torch.arange(x.shape[-1], device=x.device) < taken[:, None]
-        level = sliding(state["values"], x).nanmedian(-1).values.nan_to_num(0.0)
-        past = lagged(state["medians"], level)
-        apart = W + ((count - W).clamp(1, W) - count.clamp(max=W)) / 2  # between the middles of the two windows
-        sloped = count > W + 2
-        slopes = torch.where(sloped, (level - past) / apart, torch.nan)
-        slope = slopes.nan_to_num(0.0)
-        ahead = _limited(slope, lagged(state["slopes"], slopes)) * (count.clamp(max=W) + 1) / 2
-        lines = torch.stack([level, level + ahead], dim=1)
-        errors = torch.where(count[:, None] >= LEAST - 1, (x[:, None] - lines).abs(), torch.nan)
-        scales, both = self._scales(state, errors, level)
-        weights = (both.amin(1, keepdim=True) / both) ** 4
-        weights = weights / weights.sum(1, keepdim=True)
+        level = torch.where(count > 0, medians(state["values"], x), 0.0)
+        sloped, full = count >= SLOPED, count.clamp(max=WINDOW)
+        rise = torch.where(sloped, level - lagged(state["medians"], level), 0.0)
+        slope = rise / (WINDOW + ((count - WINDOW).clamp(1, WINDOW) - full) / 2)  # between the middles of both windows
+        before = torch.where(count >= SLOPED + WINDOW, lagged(state["slopes"], slope), slope)
+        lines = torch.stack([level, level + _limited(slope, before) * (full + 1) / 2], dim=1)
+        errors = torch.where(
+            (count >= LEAST - 1)[:, None],
+            (x[:, None] - lines).abs_(),
+            torch.where(count == 1, torch.inf, -torch.inf)[:, None],
+        )
+        least = (self.relative * level.abs()).clamp_(min=TINY)
+        scales, both = self._scales(state, errors, least, count)
+        weights = both.amin(1, keepdim=True).div(both).square_().square_()
+        weights /= weights.sum(1, keepdim=True)
         line, newest = (weights * lines).sum(1), (weights * both).sum(1)
-        usual, means = self._usual(state, newest, real & sloped)
-        moved = self.movement * torch.where(sloped, level - past, 0.0).abs()
-        least = torch.maximum(moved, self.relative * level.abs())
+        usual, logs = self._usual(state, newest, real & sloped, count)
+        least = torch.maximum(self.movement * rise.abs(), least)
         scale = torch.maximum(torch.maximum(usual, self.short * newest), least)
         warm = count >= LEAST
-        residual = torch.where(warm & real, ((x - line) / scale).clamp(-FAR, FAR), 0.0)
-        sums, error, remembered, spread = self._whitened(state, residual, warm & real)
-        windows = {"values": x, "medians": level, "slopes": slopes, "errors": errors, "scales": scales}
+        residual = torch.where(warm & real, ((x - line) / scale).clamp_(-FAR, FAR), 0.0)
+        sums, error, remembered, spread = self._whitened(state, residual, count, taken)
+        windows = {"values": x, "medians": level, "slopes": slope, "errors": errors, "scales": scales}
         end = {name: slid(state[name], value, taken) for name, value in windows.items()}
-        end |= {name: last(value, taken, state[name]) for name, value in (sums | means).items()}
-        return end, Forecast(line + remembered * scale, spread * scale, error, level, scale, slope / scale)
+        end |= {"log_scale": after(logs, taken), **sums}
+        return end, Forecast(x, line + remembered * scale, spread * scale, error, level, scale, slope / scale)
 
-    def _scales(self, state: State, errors: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+    def _scales(self, state: State, errors: Tensor, least: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         """Of both forecasts (R, 2, T): the median error of the last window, and of the last two. Above 0."""
-        window = sliding(state["errors"], errors)
-        scales = torch.maximum(NORMAL_MAD * window.nanmedian(-1).values, 0.25 * window.nanmean(-1))
-        older = lagged(state["scales"], scales)
-        both = torch.where(older.isnan(), scales, 0.5 * (scales + older)).nan_to_num(0.0)
-        least = torch.maximum(resolution(level), self.relative * level.abs())
-        least = least.clamp(min=torch.finfo(level.dtype).tiny ** 0.5)
-        return scales, torch.maximum(both, least[:, None])
+        number = (count - (LEAST - 1)).clamp_(1, WINDOW)[:, None]
+        middle = NORMAL_MAD * medians(state["errors"], errors)
+        scales = torch.maximum(middle, (0.25 * totals(state["errors"], errors)).div_(number))
+        scales = torch.where((count >= LEAST)[:, None], scales, 0.0)
+        older = torch.where((count >= LEAST + WINDOW)[:, None], lagged(state["scales"], scales), scales)
+        return scales, torch.maximum(older.add_(scales).mul_(0.5), least[:, None])
 
-    def _usual(self, state: State, scale: Tensor, real: Tensor) -> tuple[Tensor, State]:
+    def _usual(self, state: State, scale: Tensor, real: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         """Geometric mean of the scale over a longer past, and the sums that it is made of."""
         decay = decay_of(self.steady)
-        total = discounted_sum(state["log_scale"], torch.where(real, scale.log(), 0.0), decay)
-        weight = discounted_sum(state["log_weight"], real.to(scale.dtype), decay)
-        return torch.where(weight > 0, (total / weight).exp(), scale), {"log_scale": total, "log_weight": weight}
+        logs = discounted_sums(state["log_scale"], torch.where(real, scale.log(), 0.0), decay)
+        weight = weight_of((count - (SLOPED - 1)).clamp_(min=0.0), decay)
+        return torch.where(weight > 0, (logs[..., 1:] / weight).exp_(), scale), logs
 
-    def _whitened(self, state: State, residual: Tensor, real: Tensor) -> tuple[State, Tensor, Tensor, Tensor]:
+    def _whitened(
+        self, state: State, residual: Tensor, count: Tensor, taken: Tensor
+    ) -> tuple[State, Tensor, Tensor, Tensor]:
         """New sums; errors over their usual size; what the residual before says about this one; the usual size."""
         decay = decay_of(self.memory)
         near = residual.clamp(-self.clip, self.clip)
         before = previous(near, state["residual"])
-        square = discounted_sum(state["square"], before**2, decay)
-        product = discounted_sum(state["product"], near * before, decay)
-        weight = discounted_sum(state["weight"], real.to(near.dtype), decay)
-        correlation = previous(
-            product / (square + self.prior), state["product"] / (state["square"] + self.prior)
-        ).clamp(-0.5, 1.0)
-        remembered = correlation * before
+        lags = torch.stack([before * before, near * before], dim=1)
+        lagged_sums = discounted_sums(torch.stack([state["square"], state["product"]], dim=1), lags, decay)
+        square, product = lagged_sums[..., :-1].unbind(1)
+        remembered = (product / (square + self.prior)).clamp_(-0.5, 1.0).mul_(before)
         left = residual - remembered
-        errors = discounted_sum(state["error_square"], left.clamp(-self.clip, self.clip) ** 2, decay)
-        start = (state["error_square"] + self.prior) / (state["weight"] + self.prior)
-        spread = previous((errors + self.prior) / (weight + self.prior), start).sqrt()
-        sums = {"square": square, "product": product, "weight": weight, "error_square": errors, "residual": near}
-        return sums, left / spread, remembered, spread
+        errors = discounted_sums(state["error_square"], left.clamp(-self.clip, self.clip).square_(), decay)
+        weight = weight_of((count - LEAST).clamp_(min=0.0), decay)
+        spread = (errors[..., :-1] + self.prior).div_(weight + self.prior).sqrt_()
+        ends = (*after(lagged_sums, taken).unbind(1), after(errors, taken))
+        newest = after(torch.cat([state["residual"][:, None], near], dim=-1), taken)
+        return dict(zip(SUMS[1:], ends, strict=True)) | {"residual": newest}, left / spread, remembered, spread
 
 
 def _limited(slope: Tensor, before: Tensor) -> Tensor:
-    """The smaller of two slopes, 0 where they disagree (minmod); the newest alone where there is none before."""
+    """The smaller of two slopes, 0 where they disagree (minmod)."""
     smaller = torch.where(slope.abs() < before.abs(), slope, before)
-    return torch.where(before.isnan(), slope, torch.where(slope * before > 0, smaller, 0.0))
+    return torch.where((slope > 0) == (before > 0), smaller, 0.0)

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from detectors.cell import State
-from detectors.recurrence import decay_of, discounted_sum, last, previous
+from detectors.recurrence import after, decay_of, discounted_sums, weight_of
 
-SUMS: Final = ("weight", "mean", "square", "number", "excess", "excess_square")
+SUMS: Final = ("mean", "square", "number", "excess", "excess_square")
 RAYLEIGH: Final = 2 / math.pi
 
 
@@ -58,44 +58,45 @@ class Tail:
         """Every tensor (R, J)."""
         return {name: like.new_zeros(rows, len(self.priors)) for name in SUMS}
 
-    def update(self, state: State, q: Tensor, count: Tensor, known: Tensor, taken: Tensor) -> tuple[State, Tensor]:
-        """New state, and the surprise ``-log P(Q >= q)`` of ``q`` (R, J, T) in nats, where ``known`` (R, T)."""
-        decay, ones = decay_of(self.tau), known[:, None].expand_as(q).to(q.dtype)
+    def update(
+        self, state: State, q: Tensor, count: Tensor, known: Tensor, number: Tensor, taken: Tensor
+    ) -> tuple[State, Tensor]:
+        """New state, and the surprise ``-log P(Q >= q)`` of ``q`` (R, J, T) in nats, where ``known`` (R, T), before
+        which ``number`` (R, T) were known."""
+        decay = decay_of(self.tau)
         mean0, square0, number0, excess0, settle = (
             q.new_tensor([getattr(prior, name) for prior in self.priors])[:, None]
             for name in ("mean", "square", "number", "excess", "settle")
         )
-        y = torch.stack(
-            [_bent(x, prior.bend) for x, prior in zip((q * ones).unbind(1), self.priors, strict=True)], dim=1
-        )
-
-        def sums(name: str, term: Tensor) -> tuple[Tensor, Tensor]:
-            total = discounted_sum(state[name], term, decay)
-            return total, previous(total, state[name])
-
-        weights, weight = sums("weight", ones)
-        means, mean = sums("mean", y)
-        squares, square = sums("square", y * y)
+        y = torch.stack([_bent(x, prior.bend) for x, prior in zip(q.unbind(1), self.priors, strict=True)], dim=1)
+        y *= known[:, None]
+        moments = torch.stack([y, y * y], dim=1)
+        levels = discounted_sums(torch.stack([state["mean"], state["square"]], dim=1), moments, decay)
+        mean, square = levels[..., :-1].unbind(1)
+        weight = weight_of(number, decay)[:, None]
         n = weight + self.weight
-        mu = (mean + self.weight * mean0) / n
-        deviation = ((square + self.weight * square0) / n - mu * mu).clamp(min=0.0).sqrt()
-        floor = mean0 + self.over * (square0 - mean0 * mean0).sqrt()
-        excess = (y - torch.maximum(mu + self.over * deviation, self.least * floor)).clamp(min=0.0)
+        mu = (mean + self.weight * mean0).div_(n)
+        variance = (square + self.weight * square0).div_(n).sub_(mu * mu).clamp_(min=0.0)
+        floor = self.least * (mean0 + self.over * (square0 - mean0 * mean0).sqrt())
+        limit = torch.maximum(variance.sqrt_().mul_(self.over).add_(mu), floor)
+        excess = (y - limit).clamp_(min=0.0)
         kept = torch.minimum(excess, self.most * excess0)
-        numbers, number = sums("number", (excess > 0).to(q.dtype))
-        firsts, first = sums("excess", kept)
-        seconds, second = sums("excess_square", kept * kept)
-        believed = number + self.weight * number0
-        rate = (believed / n).clamp(min=self.least_rate)
-        m1 = torch.maximum((first + self.weight * number0 * excess0) / believed, self.least * excess0)
-        shape = (second / (2 * m1 * m1) + self.shape_weight) / (number + self.shape_weight)
-        b = (math.pi / 4) * (1 - shape.clamp(RAYLEIGH, 1.0)) / (1 - RAYLEIGH)  # a and b in units of m1
-        a = 1 - 2 * shape.clamp(RAYLEIGH, 1.0) * b
-        r = excess / m1
-        surprise = torch.where(excess > 0, a * r + b * r * r - rate.log(), 0.0)
-        after = dict(zip(SUMS, (weights, means, squares, numbers, firsts, seconds), strict=True))
-        end = {name: last(value, taken, state[name]) for name, value in after.items()}
-        return end, surprise * (count[:, None] / (count[:, None] + settle))
+        tails = torch.stack([(excess > 0).to(q.dtype), kept, kept * kept], dim=1)
+        before = torch.stack([state[name] for name in SUMS[2:]], dim=1)
+        peaks = discounted_sums(before, tails, decay)
+        rare, first, second = peaks[..., :-1].unbind(1)
+        believed = rare + self.weight * number0
+        m1 = torch.maximum((first + self.weight * number0 * excess0).div_(believed), self.least * excess0)
+        shape = (second / (m1 * m1)).mul_(0.5).add_(self.shape_weight).div_(rare + self.shape_weight)
+        shape.clamp_(RAYLEIGH, 1.0)
+        b = (1 - shape).mul_(math.pi / 4 / (1 - RAYLEIGH))  # a and b in units of m1
+        a = 1 - shape.mul_(2).mul_(b)
+        r = excess.div(m1)
+        surprise = b.mul_(r).add_(a).mul_(r).sub_(believed.div_(n).clamp_(min=self.least_rate).log_())
+        surprise *= excess > 0
+        ends = (*after(levels, taken).unbind(1), *after(peaks, taken).unbind(1))
+        part = count[:, None] / (count[:, None] + settle)
+        return dict(zip(SUMS, ends, strict=True)), surprise.mul_(part)
 
 
 def _bent(q: Tensor, bend: float) -> Tensor:

@@ -142,9 +142,43 @@ def test_the_score_is_one_half_at_the_default_run_length() -> None:
     torch.testing.assert_close(score, rarity.log() / (rarity.log() + math.log(50_000)))
 
 
-def test_a_series_needs_no_more_than_a_kilobyte_and_a_half() -> None:
+def test_a_series_needs_half_a_kilobyte() -> None:
     state = CELL.init(1, 0, torch.zeros((), dtype=torch.float64))
-    assert sum(value.numel() * value.element_size() for value in state.values()) <= 1536
+    assert sum(value.numel() * value.element_size() for value in state.values()) <= 512
+
+
+@pytest.mark.parametrize("unit", [1e-20, 1e-6, 1e12, 1e30])
+def test_the_unit_of_a_series_makes_no_difference(unit: float) -> None:
+    values = falling(10)
+    values[400:] *= 3
+    plain, other = judged(values, LOSS), judged(values * unit, LOSS)
+    scores = [output.readings["anomaly_score"] for output in (plain, other)]
+    torch.testing.assert_close(scores[0], scores[1], equal_nan=True, rtol=0.0, atol=1e-3)
+    assert alarms(other) == alarms(plain) != []
+
+
+def test_float32_gives_the_scores_of_float64() -> None:
+    values = torch.from_numpy(np.stack([falling(seed, 64) for seed in range(40)]))
+    step, facts = torch.arange(64).expand(values.shape), {"direction": torch.zeros(40)}
+    block = Block(step, step >= 0, {"value": values}, {}, facts)
+    scores = [
+        cell.update(cell.init(40, 0, values), block, {"anomaly_run_length": torch.full((40,), 5e4)}).readings
+        for cell in (CELL, TemporalAnomaly(dtype=torch.float64))
+    ]
+    torch.testing.assert_close(*(s["anomaly_score"] for s in scores), equal_nan=True, rtol=0.0, atol=1e-4)
+
+
+def test_changes_far_below_float32_of_a_large_offset_are_no_freeze() -> None:
+    noise = np.random.default_rng(11).standard_normal(400)
+    assert not alarms(judged(1e6 + 1e-3 * noise))
+    assert alarms(judged(1e6 + 1e-3 * np.where(np.arange(400) < 300, noise, 0.0)))
+
+
+def test_any_value_may_be_the_spike() -> None:
+    for worst in (1e36, 1e37, 1e308):
+        values = falling(12)
+        values[400] = worst
+        assert alarms(judged(values, LOSS)) == [400]
 
 
 def test_it_is_told_with_its_value_what_was_expected_and_the_kind_of_change() -> None:

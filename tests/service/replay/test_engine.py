@@ -38,8 +38,11 @@ def rows(records: Sequence[Record]) -> int:
 
 
 def lines(findings: Sequence[Finding]) -> list[str]:
-    """As on the wire, but for the last digits: sums over blocks of other shapes are added up in another order."""
-    rounded = (json.loads(encode(finding), parse_float=lambda text: round(float(text), 9)) for finding in findings)
+    """As on the wire, but for the last digits: sums over blocks of other shapes are added up in another order, some of
+    them in float32."""
+    rounded = (
+        json.loads(encode(finding), parse_float=lambda text: float(f"{float(text):.4g}")) for finding in findings
+    )
     return [json.dumps(fields) for fields in rounded]
 
 
