@@ -284,4 +284,8 @@ class Fleet:
         features = record.features.shape[1]
         if run.references is None or run.references.features != features:
             run.references = References(features)
-        run.references.add(record.features)
+        known = len(run.classes.names)
+        labels = run.classes.slots_of(record.labels) if record.labels else None
+        if len(run.classes.names) != known:
+            self.rows.name_classes(run)
+        run.references.add(record.features, labels, record.targets)

@@ -44,13 +44,15 @@ def reduce_predictions(items: Sequence[Item], like: Tensor) -> tuple[list[Made],
     samples = 0
     for (kind, *_), members in grouped(items, lambda item: (item.record.kind, item.classes, _bucket(size_of(item)))):
         chosen = [items[i] for i in members]
+        samples += sum(size_of(item) for item in chosen)
+        if kind is None:
+            continue
         if kind == "summary":
             found = _of_summaries(chosen, like)
         elif kind == "classes":
             found = _of_classes(chosen, like)
         else:
             found = _of_matrices(chosen, like)
-        samples += sum(size_of(item) for item in chosen)
         made += _pieces(found, chosen, members)
         made += _labels(found, chosen, members)
         made += _scores(found, chosen, members)
@@ -67,8 +69,7 @@ def grouped(items: Sequence[Item], key: Callable[[Item], Any]) -> Iterator[tuple
 
 def size_of(item: Item) -> int:
     """Samples of a record."""
-    record = item.record
-    return len(record.values) if record.values is not None else record.n or 0
+    return item.record.size
 
 
 def piece_of(item: Item, row: StreamRow, values: Floats, slots: Floats | None = None) -> StreamPiece:
@@ -194,6 +195,7 @@ def _pieces(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> I
     )
     slots = torch.stack([told.mean, told.predicted], 1).to("cpu", torch.float64).numpy()  # (G, 2, C)
     for g, (item, order) in enumerate(zip(items, members, strict=True)):
+        assert item.predictions is not None
         wide = slots[g] if item.predictions.pool.slots else None
         yield Made("predictions", item.predictions, piece_of(item, item.predictions, rows[g], wide), order)
 

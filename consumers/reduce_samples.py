@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from consumers.baseline import neighbour_errors, own_errors
 from consumers.reduce import Made, grouped, numbers, padded, piece_of, size_of
 from consumers.runs import StreamRow
 from consumers.samples import Item
 from detectors.coverage.neighbours import FAR, NEAR, Neighbourhood
 from detectors.proxy.correlation import correlations
 from detectors.representation.geometry import Geometry
-from losswatch.arrays import Floats
+from losswatch.arrays import Floats, Ints
 
 MOST_EMBEDDINGS: Final = 256
 """Embeddings of a record that are looked at, the first: the work grows with their square."""
@@ -106,8 +107,9 @@ def _portions(items: Sequence[Item], members: Sequence[int]) -> Iterator[list[tu
         yield part
 
 
-def _neighbours(items: Sequence[Item], like: Tensor) -> tuple[Floats, Floats, Floats]:
-    """Distance and density of each sample (G, N), and of the references among themselves (G, 3) with their number."""
+def _neighbours(items: Sequence[Item], like: Tensor) -> tuple[Floats, Ints, Floats, Floats]:
+    """Distance to the nearest reference of each sample, its place and the density (G, N), and distance and density of
+    the references among themselves (G, 3) with their number."""
     known = [item.run.references.rows.astype(np.float64) for item in items if item.run.references is not None]
     given = [np.asarray(item.record.features) for item in items]
     samples = _on(padded(given, max(map(len, given))), like)  # what is padded is NaN and counts for nothing
@@ -117,22 +119,30 @@ def _neighbours(items: Sequence[Item], like: Tensor) -> tuple[Floats, Floats, Fl
     sizes = torch.tensor([len(rows) for rows in known], device=samples.device).to(samples)
     own = numbers([sizes, told.own_distance, told.own_density])
     distance, density = (x.to("cpu", torch.float64).numpy() for x in (told.distance, told.density))
-    return distance, density, own
+    return distance, told.nearest.cpu().numpy(), density, own
 
 
-def _slices(item: Item, distance: Floats, density: Floats, own: Floats) -> Iterator[tuple[StreamRow, Floats]]:
+def _slices(
+    item: Item, distance: Floats, nearest: Ints, density: Floats, own: Floats
+) -> Iterator[tuple[StreamRow, Floats]]:
     """The values of the stream ``coverage`` for the whole of a record and for each slice of it."""
     size = size_of(item)
     distance, density = distance[:size], density[:size]
-    error = next(iter(item.record.errors.values()), np.full(size, nan))
+    error, copied = own_errors(item), neighbour_errors(item, nearest[:size])
+    both = np.isfinite(error) & np.isfinite(copied)
+    compared = np.stack([np.abs(error), copied])  # (2, N)
     overall = _mean(error, np.isfinite(error))
-    bins = (distance < NEAR, (distance >= NEAR) & (distance <= FAR), distance > FAR)
+    whole = np.ones(size, dtype=np.bool_)
+    bins = (whole, distance < NEAR, (distance >= NEAR) & (distance <= FAR), distance > FAR)
     names = np.array(item.record.slices if item.record.slices is not None else [None] * size, dtype=object)
     for row, part in item.coverage:
-        here = np.isfinite(distance) & (np.ones(size, dtype=np.bool_) if part is None else names == part)
-        relative = [_mean(error, here & where & np.isfinite(error)) / overall if overall else nan
-                    for where in (np.ones(size, dtype=np.bool_), *bins)]  # fmt: skip
-        yield row, np.array([here.sum(), own[0], _mean(distance, here), _mean(density, here), *own[1:], *relative])
+        here = np.isfinite(distance) & (whole if part is None else names == part)
+        relative = [_mean(error, here & where & np.isfinite(error)) / overall if overall else nan for where in bins]
+        judged = here & both
+        parts = np.stack([np.where(where, compared, 0.0)[:, judged].sum(1) for where in bins], 1)  # (2, bins)
+        against = parts.flatten() / judged.sum() if judged.any() else np.full(parts.size, nan)
+        means = (_mean(distance, here), _mean(density, here))
+        yield row, np.array([here.sum(), own[0], *means, *own[1:], *relative, *against])
 
 
 def _mean(values: Floats, where: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> float:

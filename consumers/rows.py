@@ -166,6 +166,8 @@ class Rows:
         if [str(label) for label in declared] == run.classes.declared:
             return
         run.classes = Classes(declared)
+        if run.references is not None:
+            run.references.forget_labels()
         for key in [key for key in run.streams if key.stream in CLASS_STREAMS]:
             row = run.streams.pop(key)
             run.forget_findings(key.phase, row.pool)

@@ -34,11 +34,12 @@ class Item:
     run: Run
     record: Predictions
     classes: int
-    predictions: StreamRow
+    """0 where none are predicted."""
     label: Ints | None
     """(N) slots of the labels, -1 where all are taken."""
     predicted: Ints | None
     """(N) slots of the predicted classes, where those are not simply the places of the largest probabilities."""
+    predictions: StreamRow | None = None
     labels: StreamRow | None = None
     judged: Sequence[StreamRow] = ()
     """Rows of other phases that are judged against this one's labels."""
@@ -61,11 +62,11 @@ def item_of(rows: Rows, run: Run, record: Predictions, settle: Callable[[], None
 
     classes, predicted = _classes(run, record)
     label = run.classes.slots_of(record.labels) if record.labels else None
-    predictions = row("predictions", classes if classes <= MOST else 0)
-    if predictions is None:
+    predictions = row("predictions", classes if classes <= MOST else 0) if classes else None
+    if classes and predictions is None:
         return None
     known, ranked = len(run.classes.names), record.kind in {"probabilities", "logits"}
-    labels = row("labels", known) if label is not None else None
+    labels = row("labels", known) if label is not None and classes else None
     others = [key for key in run.streams if key.stream == "labels" and key.phase != TRAIN]
     judged = [rows.sampled(run, key, known, settle) for key in others] if labels and record.phase == TRAIN else []
     normal = int(run.thresholds().get("normal_class", rows.defaults.get("normal_class", 0)))
@@ -73,13 +74,13 @@ def item_of(rows: Rows, run: Run, record: Predictions, settle: Callable[[], None
         run,
         record,
         classes,
-        predictions,
         label,
         predicted,
+        predictions=predictions,
         labels=labels,
         judged=[found for found in judged if found is not None],
         scores=row("scores", KEPT_SCORES) if label is not None and ranked else None,
-        normal=min(max(normal, 0), classes - 1),
+        normal=min(max(normal, 0), max(classes - 1, 0)),
         representation=row("representation") if record.embeddings is not None else None,
         proxies=[
             (found, a, b)
@@ -94,6 +95,8 @@ def item_of(rows: Rows, run: Run, record: Predictions, settle: Callable[[], None
 
 def _classes(run: Run, record: Predictions) -> tuple[int, Ints | None]:
     """How many classes there are, and the slots of those predicted where they are not places of outputs."""
+    if record.kind is None:
+        return 0, None
     if record.kind == "classes":
         predicted = run.classes.slots_of(record.values)  # type: ignore[arg-type]  # of this kind they are labels
         return max(2, len(run.classes.names)), predicted

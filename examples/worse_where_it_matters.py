@@ -38,7 +38,6 @@ HEAVY: Final = 1.5
 DECLARATION: Final[dict[str, Any]] = {
     "job": "diabetes",
     "metrics": {"mae": "lower"},
-    "thresholds": {"class_entropy_floor": 0.1},  # nothing says that half of the patients must be above the mean
 }
 
 
@@ -86,7 +85,7 @@ def train(run: losswatch.Run, seed: int, annealed: bool, steps: int = STEPS) -> 
     model = nn.Linear(known.measured.shape[1], 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     places = [2, 3, 8]  # body mass index, blood pressure and s5, which say most
-    run.reference(known.measured[:, places])
+    run.reference(known.measured[:, places], targets={"progression": known.progression})
     slices = ["severe" if s else "heavy" if h else None for s, h in zip(unseen.severe, unseen.heavy, strict=True)]
     shown: dict[str, float] = {}
     for step in range(steps):
@@ -109,10 +108,14 @@ def train(run: losswatch.Run, seed: int, annealed: bool, steps: int = STEPS) -> 
             parts = {name: {"mae": shown[name]} for name in ("severe", "heavy")}
             metrics = {"mae": shown["mae"]}
             run.log(step, metrics=metrics, slices=parts, checkpoint=f"step-{step}.pt", phase="val")
-            above = (guess > 0).long()  # whether the disease progresses faster than the mean
-            features = unseen.measured[:, places]
-            told = errors if annealed else {"progression": mae}
-            run.predictions(step, classes=above, slices=slices, features=features, errors=told, phase="val")
+            run.predictions(
+                step,
+                slices=slices,
+                features=unseen.measured[:, places],
+                errors=errors if annealed else {"progression": mae},
+                targets={"progression": unseen.progression},
+                phase="val",
+            )
         yield {"step": step, "total": total.item(), **shown}
         optimizer.zero_grad()
         total.backward()

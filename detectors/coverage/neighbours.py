@@ -35,6 +35,8 @@ class Neighbourhood:
 
     distance: Tensor
     """To the nearest reference."""
+    nearest: Tensor
+    """Place of the nearest reference, int64; 0 where the distance is NaN."""
     density: Tensor
     """Share of the references within the radius."""
     own_distance: Tensor
@@ -69,8 +71,10 @@ class Neighbourhood:
         alone = torch.where(there & nearest.isfinite(), nearest, 0.0).sum(1) / count[:, 0]
         inside = torch.where(there[..., None], (among <= RADIUS).to(b.dtype), 0.0).sum((1, 2))
         lost = torch.where(valid & (count > 1), 0.0, torch.nan).to(samples.dtype)
+        to_nearest = between.nan_to_num(0.0, torch.inf).min(-1)
         return cls(
-            distance=between.nan_to_num(0.0, torch.inf).amin(-1) + lost,
+            distance=to_nearest.values + lost,
+            nearest=to_nearest.indices,
             density=(between <= RADIUS).sum(-1) / count + lost,
             own_distance=alone,
             own_density=inside / (count * (count - 1))[:, 0],

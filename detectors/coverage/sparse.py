@@ -26,8 +26,11 @@ def _describe(facts: Facts) -> str:
     now, part = facts.readings, f"Slice {facts.subject}" if facts.subject else "The data"
     if facts.state == "resolved":
         return f"{part} of phase {facts.phase} now has training samples near by."
-    error = now["coverage_error_ratio"]
-    against = f" Its error is {error:.1f} times the overall one." if isfinite(error) else ""
+    error, copied = now["coverage_error_ratio"], now["coverage_neighbour_error_ratio"]
+    compared = [f"{error:.1f} times the overall one"] if isfinite(error) else []
+    if isfinite(copied):
+        compared.append(f"{copied:.1f} times that of taking the nearest training sample's true value")
+    against = f" Its error is {' and '.join(compared)}." if compared else ""
     return (
         f"{part} of phase {facts.phase} is sparsely covered by training samples: the nearest is "
         f"{now['coverage_distance']:.2f} away in standardised features (beyond "
@@ -45,7 +48,12 @@ SPARSE = Kind(
     3,
     5,
     _describe,
-    evidence=("coverage_density_ratio", "coverage_error_ratio", "coverage_error_far_ratio"),
+    evidence=(
+        "coverage_density_ratio",
+        "coverage_error_ratio",
+        "coverage_error_far_ratio",
+        "coverage_neighbour_error_ratio",
+    ),
 )
 _MEANS = (
     "distance",
@@ -56,6 +64,7 @@ _MEANS = (
     "error_near",
     "error_between",
     "error_far",
+    *(f"{of}_error{where}" for of in ("model", "copied") for where in ("", "_near", "_between", "_far")),
 )
 
 
@@ -82,6 +91,13 @@ class SparseCoverage:
         Reading("coverage_error_near_ratio", "Error of samples with a reference nearer than 0.5, by that of all."),
         Reading("coverage_error_between_ratio", "Error of samples with the nearest from 0.5 to 1.0, by that of all."),
         Reading("coverage_error_far_ratio", "Error of samples whose nearest reference is beyond 1.0, by that of all."),
+        Reading("coverage_neighbour_error", "Error of taking the true value of the nearest reference."),
+        Reading(
+            "coverage_neighbour_error_ratio", "Error of the model by that of taking the nearest reference's value."
+        ),
+        Reading("coverage_neighbour_error_near_ratio", "The same, of samples with a reference nearer than 0.5."),
+        Reading("coverage_neighbour_error_between_ratio", "The same, of samples with the nearest from 0.5 to 1.0."),
+        Reading("coverage_neighbour_error_far_ratio", "The same, of samples whose nearest reference is beyond 1.0."),
     )
 
     def init(self, rows: int, slots: int, like: Tensor) -> State:
@@ -118,7 +134,18 @@ class SparseCoverage:
             "coverage_error_near_ratio": mean["error_near"],
             "coverage_error_between_ratio": mean["error_between"],
             "coverage_error_far_ratio": mean["error_far"],
+            "coverage_neighbour_error": mean["copied_error"],
+            "coverage_neighbour_error_ratio": _ratio(mean, ""),
+            "coverage_neighbour_error_near_ratio": _ratio(mean, "_near"),
+            "coverage_neighbour_error_between_ratio": _ratio(mean, "_between"),
+            "coverage_neighbour_error_far_ratio": _ratio(mean, "_far"),
         }
         verdict = verdict_of(valid, sparse)
         end = {name: last(x, steps, state[name]) for name, x in sums.items()}
         return Output(end, readings, {"sparse_coverage": verdict})
+
+
+def _ratio(mean: Mapping[str, Tensor], where: str) -> Tensor:
+    """Of the model's error by that of copying the nearest reference, of samples at some distances (R, T)."""
+    copied = mean[f"copied_error{where}"]
+    return torch.where(copied > 0, mean[f"model_error{where}"] / copied, torch.nan)

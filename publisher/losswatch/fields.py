@@ -110,6 +110,8 @@ def _of_kind(value: Any, info: ValidationInfo) -> Floats | list[Label] | None:
             return labels
         case "summary" if value is not None:
             raise ValueError("a summary has no values")
+        case None if value is not None and "kind" in info.data:
+            raise ValueError("values need a kind")
     return None
 
 
@@ -177,4 +179,5 @@ PREDICTED_BY_KIND: Final[list[Any]] = [
 ]
 """What a JSON Schema can say about `Predicted`."""
 Few = BeforeValidator(_few)
+ValuesByName = Annotated[dict[Name, Values], Few, Field(max_length=MAX_SERIES)]
 SeriesByName = Annotated[dict[Name, Series], Few, Field(max_length=MAX_SERIES)]

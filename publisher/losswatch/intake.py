@@ -126,7 +126,7 @@ class Intake:
     def _post_batch(self, batch: Sampled | Reference) -> None:
         make = self.records
         try:
-            self._post(make.reference(batch.features) if isinstance(batch, Reference) else make.predictions(batch))
+            self._post(make.reference(batch) if isinstance(batch, Reference) else make.predictions(batch))
         except Exception as error:
             self._dropped["predictions_unusable"] += 1
             self._notices.once("unusable batch", "predictions or a reference cannot be used: %s", error)

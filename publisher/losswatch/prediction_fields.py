@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,10 @@ import numpy.typing as npt
 from losswatch import tensors
 from losswatch.devices import OnDevice
 from losswatch.notices import text_of
-from losswatch.samples import MAX_SHIPPED, NotABatch, Sampled
+from losswatch.samples import MATRICES, MAX_SHIPPED, WIDE, NotABatch, Reference, Sampled
+
+NAMED: Final = ("errors", "targets")
+"""Fields that hold per-sample numbers by name."""
 
 
 def prediction_fields(sampled: Sampled, complain: Callable[[str], object]) -> dict[str, Any]:
@@ -22,32 +26,40 @@ def prediction_fields(sampled: Sampled, complain: Callable[[str], object]) -> di
         step = tensors.whole(sampled.step)
     except Exception as error:
         raise NotABatch(f"the step is not usable: {text_of(error)}") from error
-    fields: dict[str, Any] = {"phase": sampled.phase, "step": step, "kind": sampled.kind}
-    arrays = dict(sampled.arrays)
-    values = arrays.pop(sampled.kind)
-    if isinstance(values, OnDevice) and values.reduced:
-        return _summary(sampled.phase, step, np.asarray(values.read().tolist()))
-    if sampled.kind == "classes":
-        fields["values"] = _labels(values)
-        count = len(fields["values"])
-    else:
-        fields["values"] = _matrix(values, sampled.kind)
-        count = len(fields["values"])
-    if count == 0:
-        raise NotABatch(f"{sampled.kind} has no rows")
+    fields: dict[str, Any] = {"phase": sampled.phase, "step": step}
+    arrays, count = dict(sampled.arrays), None
+    if sampled.kind is not None:
+        values = arrays.pop(sampled.kind)
+        if isinstance(values, OnDevice) and values.reduced:
+            return _summary(sampled.phase, step, np.asarray(values.read().tolist()))
+        read = _labels if sampled.kind == "classes" else partial(_matrix, name=sampled.kind)
+        fields |= {"kind": sampled.kind, "values": read(values)}
+        if (count := len(fields["values"])) == 0:
+            raise NotABatch(f"{sampled.kind} has no rows")
+    for name in WIDE:
+        if name in arrays:
+            count = _keep(fields, name, arrays.pop(name), partial(_wide, name=name), count, complain)
+    count = _keep_named(fields, "errors", sampled.errors, count, complain)
+    if not count:
+        raise NotABatch("no classes are predicted, and there are no usable embeddings, features or errors")
+    _keep_named(fields, "targets", sampled.targets, count, complain)
     readers: dict[str, Callable[[Any], Any]] = {"labels": _labels, "slices": _slices}
-    for name, captured in arrays.items():
-        read = readers.get(name, lambda value, name=name: half(_matrix(value, name)))
-        _keep(fields, name, captured, read, count, complain)
-    faults: dict[str, Any] = {}
-    for name, captured in sampled.errors.items():
-        _keep(faults, str(name), captured, _vector, count, complain)
-    if faults:
-        fields["errors"] = faults
-    if sampled.kind != "classes" and fields["values"].size > MAX_SHIPPED:
-        return summary_fields(fields)
-    if sampled.kind != "classes":
+    for place, captured in arrays.items():
+        _keep(fields, place, captured, readers[place], count, complain)
+    if sampled.kind in MATRICES:
+        if fields["values"].size > MAX_SHIPPED:
+            return summary_fields(fields)
         fields["values"] = half(fields["values"])
+    return fields
+
+
+def reference_fields(reference: Reference, complain: Callable[[str], object]) -> dict[str, Any]:
+    """The fields of a `Reference` record. Raises NotABatch."""
+    fields: dict[str, Any] = {"features": _matrix(reference.features, "features")}
+    count = len(fields["features"])
+    if reference.labels is not None:
+        _keep(fields, "labels", reference.labels, _labels, count, complain)
+    _keep_named(fields, "targets", reference.targets, count, complain)
     return fields
 
 
@@ -68,8 +80,9 @@ def every(stride: int, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The same batch with every ``stride``-th of its samples."""
     per_sample = ("values", "labels", "slices", "embeddings", "features")
     thinner = {name: value[::stride] if name in per_sample else value for name, value in fields.items()}
-    if "errors" in fields:
-        thinner["errors"] = {name: values[::stride] for name, values in fields["errors"].items()}
+    for group in NAMED:
+        if group in fields:
+            thinner[group] = {name: values[::stride] for name, values in fields[group].items()}
     return thinner
 
 
@@ -102,19 +115,39 @@ def _keep(
     name: str,
     captured: Any,
     read: Callable[[Any], Any],
-    count: int,
+    count: int | None,
     complain: Callable[[str], object],
-) -> None:
-    """Put a per-sample array into the fields if it is usable and has a row for every sample."""
+) -> int | None:
+    """Put a per-sample array into the fields if it is usable and has a row for every sample.
+
+    ``count`` is None while it is not known how many there are. Returns it as it is known now.
+    """
     try:
         value = read(captured)
     except Exception as error:  # the job's objects may raise anything
         complain(f"{name} is left out: {text_of(error)}")
-        return
-    if len(value) != count:
+        return count
+    if count is not None and len(value) != count:
         complain(f"{name} is left out: it has {len(value)} rows for {count} samples")
-        return
+        return count
     fields[name] = value
+    return len(value)
+
+
+def _keep_named(
+    fields: dict[str, Any],
+    group: str,
+    captured: Mapping[Any, Any],
+    count: int | None,
+    complain: Callable[[str], object],
+) -> int | None:
+    """As `_keep`, of numbers by name."""
+    kept: dict[str, Any] = {}
+    for name, values in captured.items():
+        count = _keep(kept, str(name), values, _vector, count, complain)
+    if kept:
+        fields[group] = kept
+    return count
 
 
 def _numbers(captured: Any, name: str) -> npt.NDArray[Any]:
@@ -134,8 +167,12 @@ def _matrix(captured: Any, name: str) -> npt.NDArray[Any]:
     return values
 
 
+def _wide(captured: Any, name: str) -> npt.NDArray[Any]:
+    return half(_matrix(captured, name))
+
+
 def _vector(captured: Any) -> npt.NDArray[Any]:
-    return _numbers(captured, "errors").reshape(-1).astype("f8")
+    return _numbers(captured, "errors or targets").reshape(-1).astype("f8")
 
 
 def _labels(captured: Any) -> list[str | int]:

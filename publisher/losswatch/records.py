@@ -11,15 +11,15 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from losswatch import schema, tensors, topics
+from losswatch import schema, topics
 from losswatch.blocks import Fields, Row
 from losswatch.buffer import Kind, Outgoing
 from losswatch.columns import columns, joined, picked
 from losswatch.encoding import JSON, MSGPACK, decode, encode
 from losswatch.headers import cloud_event
 from losswatch.notices import Notices, text_of
-from losswatch.prediction_fields import every, prediction_fields, summary_fields
-from losswatch.samples import WIDE, NotABatch, Sampled
+from losswatch.prediction_fields import NAMED, every, prediction_fields, reference_fields, summary_fields
+from losswatch.samples import MATRICES, WIDE, NotABatch, Reference, Sampled
 from losswatch.thinning import thinned
 
 MAX_RECORD_BYTES: Final = 900_000
@@ -111,28 +111,28 @@ class Records:
             return []
         record = schema.Predictions.model_validate(self._common() | fields)
         value = encode(record, self._content_type)
-        while len(value) > MAX_RECORD_BYTES and any(name in fields for name in WIDE):
+        while len(value) > MAX_RECORD_BYTES and any(name in fields for name in (*WIDE, *NAMED)):
             fields = every(math.ceil(len(value) / MAX_RECORD_BYTES), fields)
             record = schema.Predictions.model_validate(self._common() | fields)
             value = encode(record, self._content_type)
-        if len(value) > MAX_RECORD_BYTES and fields["kind"] in ("probabilities", "logits"):
+        if len(value) > MAX_RECORD_BYTES and fields.get("kind") in MATRICES:
             record = schema.Predictions.model_validate(self._common() | summary_fields(fields))
             value = encode(record, self._content_type)
         if len(value) > MAX_RECORD_BYTES:
             return self._too_large(1, f"the predictions of step {fields['step']}", len(value))
         return [self._outgoing("predictions", topics.PREDICTIONS, record, value, 1)]
 
-    def reference(self, features: Any) -> list[Outgoing]:
+    def reference(self, captured: Reference) -> list[Outgoing]:
         """The reference samples; every k-th of them where all would be too long."""
-        values = tensors.array(features)
+        fields = reference_fields(captured, self._complainer("reference"))
         while True:
-            record = schema.Reference.model_validate({**self._common(), "features": values})
+            record = schema.Reference.model_validate(self._common() | fields)
             value = encode(record, self._content_type)
             if len(value) <= MAX_RECORD_BYTES:
                 return [self._outgoing("predictions", topics.PREDICTIONS, record, value, 1)]
-            if len(values) == 1:
+            if len(record.features) == 1:
                 return self._too_large(1, "the reference", len(value))
-            values = values[:: math.ceil(len(value) / MAX_RECORD_BYTES)]
+            fields = every(math.ceil(len(value) / MAX_RECORD_BYTES), fields)
 
     def _common(self) -> dict[str, Any]:
         common = {"run": self._run, "session": self._session, "seq": self._next_seq, "time": time.time()}

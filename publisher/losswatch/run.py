@@ -146,11 +146,13 @@ class Run:
         embeddings: Any = None,
         features: Any = None,
         errors: Mapping[str, Any] | None = None,
+        targets: Mapping[str, Any] | None = None,
         ids: Any = None,
         **unknown: NoReturn,
     ) -> None:
         """Report what the model predicted for the N samples of a batch, as one of the three kinds.
 
+        A model that predicts no classes has none of the three; its embeddings, features or errors are enough.
         Arrays may be torch tensors on any device, numpy arrays or lists; they are copied at the call.
         Of a batch of more than a million numbers only some rows are, and one too large to ship (65,536
         numbers) is sent as a summary: mean, counts and mean entropy. Values travel in half precision.
@@ -171,6 +173,8 @@ class Run:
             N x F numbers.
         errors
             N numbers by name: errors per sample.
+        targets
+            N numbers by the name of an error: the true value per sample, of which it is the absolute error.
         ids
             N ids of the samples. They are not sent: where only some rows can be taken, they are
             those of the same samples at every step.
@@ -182,23 +186,33 @@ class Run:
                 self._unknown("predictions", unknown)
             kinds = {"probabilities": probabilities, "logits": logits, "classes": classes}
             given = [(kind, values) for kind, values in kinds.items() if values is not None]
-            if len(given) != 1:
-                message = "predictions() takes one of probabilities, logits and classes, got %d: not used"
+            if len(given) > 1 or not (given or embeddings is not None or features is not None or errors):
+                message = (
+                    "predictions() takes one of probabilities, logits and classes, or else embeddings, features or "
+                    "errors; got %d of the three: not used"
+                )
                 self._notices.once("kinds", message, len(given))
                 return
-            if labels is not None and not self._send_labels:
-                labels = None
-            rest = {"labels": labels, "slices": slices, "embeddings": embeddings, "features": features}
-            self._hand_over(*samples.capture(step, phase, *given[0], rest, errors, ids))
+            if not self._send_labels:
+                labels = targets = None
+            rest = {"embeddings": embeddings, "features": features, "labels": labels, "slices": slices}
+            kind, values = given[0] if given else (None, None)
+            self._hand_over(*samples.capture(step, phase, kind, values, rest, errors, targets, ids))
         except Exception as error:
             self._unusable("predictions", error)
 
-    def reference(self, features: Any) -> None:
-        """Report the training samples (N x F) that coverage is measured against."""
+    def reference(self, features: Any, *, labels: Any = None, targets: Mapping[str, Any] | None = None) -> None:
+        """Report the training samples (N x F) that coverage is measured against.
+
+        With their N true ``labels``, or true values by name as in `predictions`, the model is compared with taking
+        those of the nearest training sample.
+        """
         if not self._accepting:
             return
         try:
-            self._hand_over(*samples.capture_reference(features))
+            if not self._send_labels:
+                labels = targets = None
+            self._hand_over(*samples.capture_reference(features, labels, targets))
         except Exception as error:
             self._unusable("reference", error)
 

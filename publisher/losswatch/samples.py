@@ -17,6 +17,7 @@ MAX_SHIPPED: Final = 65_536
 """Most numbers of a batch sent as they are; a larger batch is summarised."""
 MAX_EXTRA: Final = 262_144
 """Most numbers of embeddings, or of features, that go with a batch; with more only some rows are taken."""
+MATRICES: Final = ("probabilities", "logits")
 WIDE: Final = ("embeddings", "features")
 HASHES: Final = 2**32
 WORD: Final = 2**64 - 1
@@ -29,15 +30,18 @@ class Sampled(NamedTuple):
 
     phase: Any
     step: Any
-    kind: str
+    kind: str | None
     arrays: Mapping[str, Any]
     errors: Mapping[Any, Any]
+    targets: Mapping[Any, Any]
 
 
 class Reference(NamedTuple):
-    """Captured reference features."""
+    """Captured reference samples."""
 
     features: Any
+    labels: Any
+    targets: Mapping[Any, Any]
 
 
 class NotABatch(ValueError):
@@ -47,44 +51,55 @@ class NotABatch(ValueError):
 def capture(
     step: Any,
     phase: Any,
-    kind: str,
+    kind: str | None,
     values: Any,
     per_sample: Mapping[str, Any],
     errors: Mapping[Any, Any] | None,
+    targets: Mapping[Any, Any] | None = None,
     ids: Any = None,
 ) -> tuple[Sampled, int]:
-    """The batch, and how many numbers of it were copied. On the job's thread; may raise anything."""
-    size = tensors.shape(values)
-    if not size:
-        raise NotABatch(f"{kind} is {type(values).__name__}, expected an array or a list")
+    """The batch, and how many numbers of it were copied. On the job's thread; may raise anything.
+
+    Without a ``kind`` there are no ``values``.
+    """
     arrays = {name: value for name, value in per_sample.items() if value is not None}
-    count, width = size[0], math.prod(size[1:])
+    errors, targets = errors or {}, targets or {}
+    leading = (kind, values) if kind is not None else next(iter((arrays | dict(errors)).items()))
+    size = tensors.shape(leading[1])
+    if not size:
+        raise NotABatch(f"{leading[0]} is {type(leading[1]).__name__}, expected an array or a list")
+    count, width = size[0], math.prod(size[1:]) if kind is not None else 0
     wide = [math.prod(tensors.shape(arrays[name])[1:]) for name in WIDE if name in arrays]
     # Rows go together: those who want embeddings of some rows get the predictions of the same rows.
-    most = (MAX_SHIPPED if kind == "classes" else MAX_COPIED) // max(width, 1)
+    most = (MAX_COPIED if kind in MATRICES else MAX_SHIPPED) // max(width, 1)
     for each in wide:
         most = min(most, MAX_EXTRA // max(each, 1))
     rows = chosen(count, max(most, 1), ids)
     taken = len(range(*rows.indices(count))) if isinstance(rows, slice) else len(rows)
-    large = kind in ("probabilities", "logits") and taken * width > MAX_SHIPPED
-    reduce = {"probabilities": summary_of_probabilities, "logits": summary_of_logits}[kind] if large else None
-    copied = {kind: tensors.copied(values, rows, reduce)}
+    large = kind in MATRICES and taken * width > MAX_SHIPPED
+    reduce = {"probabilities": summary_of_probabilities, "logits": summary_of_logits}[str(kind)] if large else None
+    copied = {} if kind is None else {kind: tensors.copied(values, rows, reduce)}
     copied |= {name: tensors.copied(value, rows) for name, value in arrays.items()}
-    faults = {name: tensors.copied(value, rows) for name, value in (errors or {}).items()}
-    cost = taken * (width + sum(wide) + len(arrays) + len(faults))
-    return Sampled(phase, tensors.scalar(step), kind, copied, faults), cost + 1
+    faults, truths = ({name: tensors.copied(x, rows) for name, x in named.items()} for named in (errors, targets))
+    cost = taken * (width + sum(wide) + len(arrays) + len(faults) + len(truths))
+    return Sampled(phase, tensors.scalar(step), kind, copied, faults, truths), cost + 1
 
 
-def capture_reference(features: Any) -> tuple[Reference, int]:
+def capture_reference(features: Any, labels: Any, targets: Mapping[Any, Any] | None) -> tuple[Reference, int]:
     """Reference samples, some of them where they are too many, and how many numbers were copied."""
     size = tensors.shape(features)
-    most = max(1, MAX_COPIED // max(math.prod(size[1:]), 1))
-    return Reference(tensors.copied(features, chosen(size[0], most, None))), min(math.prod(size), MAX_COPIED) + 1
+    rows = chosen(size[0], max(1, MAX_COPIED // max(math.prod(size[1:]), 1)), None)
+    truths = {name: tensors.copied(values, rows) for name, values in (targets or {}).items()}
+    named = None if labels is None else tensors.copied(labels, rows)
+    return Reference(tensors.copied(features, rows), named, truths), min(math.prod(size), MAX_COPIED) + 1
 
 
 def on_device(item: Sampled | Reference) -> bool:
     """Whether any of it is on a device."""
-    captured = [item.features] if isinstance(item, Reference) else [*item.arrays.values(), *item.errors.values()]
+    if isinstance(item, Reference):
+        captured = [item.features, item.labels, *item.targets.values()]
+    else:
+        captured = [*item.arrays.values(), *item.errors.values(), *item.targets.values()]
     return any(isinstance(each, OnDevice) for each in captured)
 
 

@@ -41,6 +41,7 @@ from losswatch.fields import (
     StepNumbers,
     Text,
     Values,
+    ValuesByName,
     Whole,
     few_in_all,
 )
@@ -219,7 +220,10 @@ class Steps(Record):
 
 
 class Predictions(Record):
-    """What the model predicted for N samples at one step, or a summary of it."""
+    """What the model predicted for N samples at one step, or a summary of it.
+
+    Without a ``kind`` it says nothing of classes, as of a regressor: it then has embeddings, features or errors.
+    """
 
     model_config = ConfigDict(json_schema_extra={"allOf": PREDICTED_BY_KIND})
 
@@ -228,7 +232,7 @@ class Predictions(Record):
     """As in ``steps``."""
     step: Whole
     """The step of the model that predicted."""
-    kind: Literal["probabilities", "logits", "classes", "summary"]
+    kind: Literal["probabilities", "logits", "classes", "summary"] | None = None
     """What ``values`` holds."""
     values: Predicted = None
     """float64 (N, C) for probabilities and logits; N labels for classes; nothing for a summary."""
@@ -240,8 +244,10 @@ class Predictions(Record):
     """N rows of what the model made of its inputs."""
     features: Matrix | None = None
     """N rows of inputs, or of what stands for them."""
-    errors: Annotated[dict[Name, Values], Few, Field(max_length=MAX_SERIES)] = Field(default_factory=dict)
+    errors: ValuesByName = Field(default_factory=dict)
     """Errors of each of N samples, by what they are errors of."""
+    targets: ValuesByName = Field(default_factory=dict)
+    """True values of each of N samples, by the names of their errors."""
     n: Annotated[int, Field(strict=True, ge=1, lt=WHOLE_LIMIT)] | None = None
     """Summary: how many samples it stands for."""
     mean: Values | None = None
@@ -257,14 +263,23 @@ class Predictions(Record):
     def _sizes_agree(self) -> Predictions:
         if self.kind == "summary":
             self._check_summary()
-        elif self.values is None:
+        elif self.kind is not None and self.values is None:
             raise ValueError(f"values are missing, kind {self.kind!r} needs them")
-        count = self.n if self.values is None else len(self.values)
+        elif self.kind is None and self.embeddings is None and self.features is None and not self.errors:
+            raise ValueError("kind is missing; without one embeddings, features or errors are needed")
         named = {name: getattr(self, name) for name in ("labels", "slices", "embeddings", "features")}
-        for where, values in (named | {f"errors.{name}": values for name, values in self.errors.items()}).items():
-            if values is not None and len(values) != count:
-                raise ValueError(f"{where} has {len(values)} entries for {count} samples")
+        _check_lengths(self.size, named, errors=self.errors, targets=self.targets)
         return self
+
+    @property
+    def size(self) -> int:
+        """N, of which a summary may be of very many."""
+        if self.values is not None:
+            return len(self.values)
+        if self.kind is not None:
+            return self.n or 0
+        arrays = (self.embeddings, self.features, *self.errors.values())
+        return next(len(array) for array in arrays if array is not None)
 
     def _check_summary(self) -> None:
         if self.n is None or self.mean is None or self.counts is None:
@@ -282,11 +297,14 @@ class Reference(Record):
     """N rows of F features."""
     slices: Slices | None = None
     """The slice of each of N samples, or null."""
+    labels: Labels | None = None
+    """N true classes."""
+    targets: ValuesByName = Field(default_factory=dict)
+    """True values of each of N samples, by the names that ``predictions`` gives their errors."""
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> Reference:
-        if self.slices is not None and len(self.slices) != len(self.features):
-            raise ValueError(f"slices has {len(self.slices)} entries for {len(self.features)} samples")
+        _check_lengths(len(self.features), {"slices": self.slices, "labels": self.labels}, targets=self.targets)
         return self
 
 
@@ -350,6 +368,14 @@ class Finding(Record):
     """Other readings that bear on it."""
     advice: Advice | None = None
     """What would help, where the service knows."""
+
+
+def _check_lengths(count: int, single: dict[str, Any], **groups: dict[str, Any]) -> None:
+    """Raise ValueError where an array has not one entry per sample."""
+    named = {f"{group}.{name}": values for group, by_name in groups.items() for name, values in by_name.items()}
+    for where, values in (single | named).items():
+        if values is not None and len(values) != count:
+            raise ValueError(f"{where} has {len(values)} entries for {count} samples")
 
 
 INBOUND: Final[tuple[type[Record], ...]] = (RunStart, Steps, Predictions, Reference, Heartbeat, RunEnd)

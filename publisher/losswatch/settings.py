@@ -13,7 +13,7 @@ VARIABLES: Final[dict[str, str]] = {
     "LOSSWATCH_ADVICE": "shadow, follow or off: what becomes of the service's advice (default: shadow).",
     "LOSSWATCH_SPOOL": "A folder for what is reported while the broker is away. Without one memory has to do.",
     "LOSSWATCH_SPOOL_BYTES": "Most bytes in that folder, of all jobs that use it (default: 1 GiB).",
-    "LOSSWATCH_SEND_LABELS": "0, false, no or off keeps the true labels of predictions in the job.",
+    "LOSSWATCH_SEND_LABELS": "0, false, no or off keeps true labels and targets in the job.",
 }
 """Every variable the hook reads, with its meaning."""
 

@@ -135,6 +135,10 @@ def proxy(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
     return {"samples": np.full(shape, 64.0), "pearson": r, "spearman": r - 0.02}
 
 
+BINS: Final = {"": 1.0, "_near": 0.5, "_between": 0.3, "_far": 0.2}
+"""Parts of a slice by their distance."""
+
+
 def coverage(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
     """Slices of which every second one lies far from the references."""
     shape = (rows, steps)
@@ -151,6 +155,8 @@ def coverage(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Float
         "error_near": ones,
         "error_between": 1.5 * ones,
         "error_far": 2 * ones,
+        **{f"model_error{where}": share * distance for where, share in BINS.items()},
+        **{f"copied_error{where}": share * ones for where, share in BINS.items()},
     }
 
 

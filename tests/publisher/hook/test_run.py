@@ -6,6 +6,7 @@ import logging
 
 import numpy as np
 import pytest
+import torch
 
 import losswatch
 from losswatch.arrays import reported
@@ -157,6 +158,32 @@ def test_predictions_and_a_reference_travel_to_the_predictions_topic() -> None:
     assert isinstance(second, Predictions)
     assert isinstance(third, Predictions)
     assert (second.kind, second.phase, third.kind, third.values) == ("logits", "val", "classes", ["benign", "attack"])
+
+
+def test_a_regressor_reports_features_errors_and_true_values_without_classes() -> None:
+    transport = MemoryTransport()
+    with losswatch.start("r", transport=transport) as run:
+        run.reference(np.ones((3, 2)), labels=["a", "b", "a"], targets={"mae": torch.arange(3)})
+        run.predictions(
+            4,
+            features=torch.ones(2, 2),
+            errors={"mae": [0.1, 0.2], "short": [1.0]},
+            targets={"mae": np.array([7.0, 8.0])},
+            slices=["a", None],
+            phase="val",
+        )
+        run.predictions(5, errors={"mae": [0.5] * 60_000, "other": [0.5] * 60_000}, labels=[1, 2])
+        run.predictions(6, labels=[1, 2])
+        run.predictions(7, features="no array")
+    reference, first, second, end = records_of(transport.records, PREDICTIONS)[1:]
+    assert isinstance(reference, Reference)
+    assert (reference.labels, reference.targets["mae"].tolist()) == (["a", "b", "a"], [0.0, 1.0, 2.0])
+    assert isinstance(first, Predictions)
+    assert (first.kind, first.size, first.slices) == (None, 2, ["a", None])
+    assert (list(first.errors), first.targets["mae"].tolist()) == (["mae"], [7.0, 8.0])
+    assert isinstance(second, Predictions)
+    assert len(second.errors["mae"]) == len(second.errors["other"]) == 30_000
+    assert end.type == "run_end"
 
 
 def test_a_batch_too_large_to_ship_is_summarised() -> None:

@@ -78,7 +78,7 @@ def test_only_the_sample_is_copied() -> None:
     logits = np.zeros((200_000, 50), np.float32)
     tracemalloc.start()
     try:
-        samples.capture(0, "test", "logits", logits, {}, None, np.arange(200_000))
+        samples.capture(0, "test", "logits", logits, {}, None, None, np.arange(200_000))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -123,3 +123,4 @@ def test_labels_stay_in_the_job_where_they_are_to(monkeypatch: pytest.MonkeyPatc
     assert published(call)[0].labels == [1]
     monkeypatch.setenv("LOSSWATCH_SEND_LABELS", "no")
     assert published(call)[0].labels is None
+    assert not published({"errors": {"mae": [0.5]}, "targets": {"mae": [7.0]}})[0].targets

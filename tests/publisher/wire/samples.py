@@ -78,8 +78,12 @@ RECORDS: Final[dict[str, Record]] = {
         embeddings=[[1.0], [2.0]],
         features=[[1.0, INFINITY, -1.0], [0.5, 0.25, 0.125]],
         errors={"curve": [0.5, None]},
+        targets={"curve": [12.5, -3.0]},
     ),
     "classes": Predictions(**COMMON, seq=3, step=1, kind="classes", values=["benign", 1, "benign"], labels=[0, 1, 0]),
+    "regression": Predictions(
+        **COMMON, seq=8, phase="val", step=1, features=[[1.0, 2.0], [0.5, 0.25]], errors={"curve": [0.5, 0.25]}
+    ),
     "summary": Predictions(
         **COMMON,
         seq=4,
@@ -90,7 +94,14 @@ RECORDS: Final[dict[str, Record]] = {
         counts=[31_020, 18_980],
         mean_entropy=NAN,
     ),
-    "reference": Reference(**COMMON, seq=5, features=[[0.5, 12.0], [0.25, 9.5]], slices=["exp-7", None]),
+    "reference": Reference(
+        **COMMON,
+        seq=5,
+        features=[[0.5, 12.0], [0.25, 9.5]],
+        slices=["exp-7", None],
+        labels=[0, "attack"],
+        targets={"curve": [12.5, None]},
+    ),
     "heartbeat": Heartbeat(**COMMON, seq=7, every=10.0),
     "run_end": RunEnd(**COMMON, seq=6, status="failed", error="RuntimeError: out of memory"),
     "finding": Finding(

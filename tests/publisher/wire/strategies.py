@@ -100,9 +100,11 @@ def _steps(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def _predictions(draw: st.DrawFn) -> dict[str, Any]:
     size = draw(st.integers(1, 4))
-    kind = draw(st.sampled_from(["probabilities", "logits", "classes", "summary"]))
+    kind = draw(st.sampled_from(["probabilities", "logits", "classes", "summary", None]))
     needed: dict[str, Any] = {"step": wholes, "kind": st.just(kind)}
-    if kind == "summary":
+    if kind is None:
+        needed["features"] = rows(size)
+    elif kind == "summary":
         classes = draw(st.integers(2, 4))
         needed |= {"n": st.just(size), "mean": series(classes), "counts": listed(wholes, classes)}
     else:
@@ -112,6 +114,7 @@ def _predictions(draw: st.DrawFn) -> dict[str, Any]:
         "slices": listed(names | st.none(), size),
         "embeddings": rows(size),
         "errors": named(series(size)),
+        "targets": named(series(size)),
     }
     return draw(st.fixed_dictionaries(needed, optional=optional))
 
@@ -141,7 +144,13 @@ records: st.SearchStrategy[Record] = st.one_of(
     run_starts,
     _record(Steps, _steps()),
     _record(Predictions, _predictions()),
-    _record(Reference, st.fixed_dictionaries({"features": rows(2)}, optional={"slices": listed(names, 2)})),
+    _record(
+        Reference,
+        st.fixed_dictionaries(
+            {"features": rows(2)},
+            optional={"slices": listed(names, 2), "labels": listed(labels, 2), "targets": named(series(2))},
+        ),
+    ),
     _record(Heartbeat, st.fixed_dictionaries({}, optional={"every": st.floats(1e-3, 1e6)})),
     _record(RunEnd, st.fixed_dictionaries({"status": st.sampled_from(["finished", "failed", "stopped"])})),
     findings,

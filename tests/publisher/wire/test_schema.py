@@ -60,6 +60,10 @@ def test_a_summary_holds_one_mean_and_one_count_per_class() -> None:
         (SUMMARY | {"mean": [1.0], "counts": [3]}, "2 or more"),
         (SUMMARY | {"counts": [-1, 4]}, "whole numbers from 0"),
         ({"kind": "unheard of", "values": MATRIX}, "kind"),
+        ({"values": MATRIX}, "values need a kind"),
+        ({}, "kind is missing; without one embeddings, features or errors are needed"),
+        ({"labels": [1, 2], "targets": {"a": [1.0, 2.0]}}, "kind is missing"),
+        ({"features": MATRIX, "errors": {"a": [1.0, 2.0]}}, "errors.a has 2 entries for 3 samples"),
         ({"kind": "classes", "values": [1], "step": -1}, "step"),
         ({"kind": "classes", "values": [1], "step": True}, "step"),
     ],
@@ -77,6 +81,7 @@ def test_predictions_that_do_not_fit_their_kind_are_refused(fields: dict[str, An
         ("embeddings", [[1.0], [2.0]]),
         ("features", [[1.0], [2.0]]),
         ("errors", {"curve": [1.0, 2.0]}),
+        ("targets", {"curve": [1.0, 2.0]}),
     ],
 )
 @pytest.mark.parametrize("kind", [{"kind": "logits", "values": MATRIX}, SUMMARY])
@@ -85,9 +90,19 @@ def test_what_comes_per_sample_has_one_entry_per_sample(kind: dict[str, Any], na
         Predictions(**COMMON, **kind, **{name: value})
 
 
-def test_a_reference_has_one_slice_per_sample() -> None:
-    with pytest.raises(ValueError, match="slices has 1 entries for 2 samples"):
-        Reference(run="r", time=0.0, features=[[1.0], [2.0]], slices=["a"])
+@pytest.mark.parametrize(
+    ("name", "value", "where"),
+    [("slices", ["a"], "slices"), ("labels", [1], "labels"), ("targets", {"y": [1.0]}, r"targets\.y")],
+)
+def test_a_reference_has_one_of_each_per_sample(name: str, value: Any, where: str) -> None:
+    with pytest.raises(ValueError, match=f"{where} has 1 entries for 2 samples"):
+        Reference(run="r", time=0.0, features=[[1.0], [2.0]], **{name: value})
+
+
+@pytest.mark.parametrize("fields", [{"features": MATRIX}, {"embeddings": MATRIX}, {"errors": {"a": [1.0, 2.0, 3.0]}}])
+def test_a_model_that_predicts_no_classes_sends_what_it_has(fields: dict[str, Any]) -> None:
+    record = Predictions(**COMMON, **fields, targets={"a": [0.0, 1.0, 2.0]})
+    assert (record.kind, record.values, record.size) == (None, None, 3)
 
 
 def test_a_matrix_beyond_the_cap_is_refused() -> None:
