@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Final
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+
+PIECE: Final = 16
+"""Measured: of 4, 8, 16, 32 and 64 the fastest, in either precision, from blocks of 32 steps on."""
 
 
 def decay_of(tau: float) -> float:
@@ -33,10 +38,14 @@ def discounted(x: Tensor, decay: float, power: int = 0) -> Tensor:
     return x @ _toeplitz(decay, power, x.shape[-1], x.dtype, x.device)
 
 
+@lru_cache(maxsize=256)
+def _carry(decay: float, length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return decay ** torch.arange(1, length + 1, dtype=dtype, device=device)
+
+
 def carry(decay: float, length: int, like: Tensor) -> Tensor:
     """(T): what is left of a carried sum at each step of a block."""
-    ages = torch.arange(1, length + 1, dtype=like.dtype, device=like.device)
-    return decay**ages
+    return _carry(decay, length, like.dtype, like.device)
 
 
 def discounted_sum(before: Tensor, x: Tensor, decay: float) -> Tensor:
@@ -45,7 +54,15 @@ def discounted_sum(before: Tensor, x: Tensor, decay: float) -> Tensor:
     >>> discounted_sum(torch.tensor([8.0]), torch.tensor([[1.0, 0.0, 2.0]]), 0.5)
     tensor([[5.0000, 2.5000, 3.2500]])
     """
-    return discounted(x, decay).addcmul_(before[..., None], carry(decay, x.shape[-1], x))  # a fresh tensor: ours
+    length = x.shape[-1]
+    if length <= PIECE:
+        return discounted(x, decay).addcmul_(before[..., None], carry(decay, length, x))  # a fresh tensor: ours
+    if length % PIECE:
+        x = pad(x, (0, -length % PIECE))
+    pieces = discounted(x.reshape(*x.shape[:-1], -1, PIECE), decay)  # (..., N, PIECE)
+    ends = torch.cat([before[..., None], pieces[..., :-1, -1]], dim=-1)  # (..., N)
+    pieces.addcmul_(discounted(ends, decay**PIECE)[..., None], carry(decay, PIECE, x))
+    return pieces.flatten(-2)[..., :length]
 
 
 def discounted_sums(before: Tensor, x: Tensor, decay: float) -> Tensor:
