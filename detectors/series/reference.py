@@ -6,14 +6,15 @@ value moves the level by no more than ``REACH / LEVEL_TAU`` scales, whatever it 
 times in a row are the new level.
 
 What the next value may reach depends on whether this one was in reach: the recurrence is not linear and has no closed
-form, so `Reference.update` goes step by step, all rows at once.
+form, so `follow` goes step by step, all rows at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -71,25 +72,55 @@ class Reference:
         fresh = number[:, 0] <= FIRST
         level, scale = torch.where(fresh, level, state["level"]), torch.where(fresh, scale, state["scale"])
         early = number <= FIRST
-        values = torch.where(early, level[:, None], x).T.contiguous().unbind()
-        paces = torch.where(early, 0.0, (1 / number).clamp(min=1 / SCALE_TAU)).T.contiguous().unbind()
-        beyond, grain = state["beyond"], torch.finfo(x.dtype).eps * 2**8
-        levels, scales, runs = [level], [scale], [beyond]
-        offsets: list[Tensor] = []
-        for value, pace in zip(values, paces, strict=True):
-            offset = value - level
-            size = offset.abs()
-            reach = torch.add(level.abs() * grain, scale, alpha=REACH)
-            beyond = (beyond + 1) * (size > reach)
-            size = torch.where(beyond >= PATIENCE, size, torch.minimum(size, reach))
-            offset = torch.copysign(size, offset)
-            level = torch.add(level, offset, alpha=1 / LEVEL_TAU)
-            scale = torch.lerp(scale, size * DEVIATION, pace)
-            for kept, now in ((levels, level), (scales, scale), (offsets, offset), (runs, beyond)):
-                kept.append(now)
-        level, scale, beyond = (torch.stack(kept, -1) for kept in (levels, scales, runs))
+        values = torch.where(early, level[:, None], x).T.clone(memory_format=torch.contiguous_format)
+        paces = torch.where(early, 0.0, (1 / number).clamp(min=1 / SCALE_TAU)).T.contiguous()
+        kept = x.new_empty(3, x.shape[1] + 1, x.shape[0])
+        for place, start in enumerate((level, scale * REACH, state["beyond"])):
+            kept[place, 0] = start
+        arrays = (*kept, values, 1 - paces, paces * (DEVIATION * REACH))
+        grain = torch.finfo(x.dtype).eps * 2**8
+        if x.device.type == "cpu":  # on few rows a call of numpy takes a third of the time of one of torch
+            follow(np, grain, *(array.numpy() for array in arrays))
+        else:
+            follow(torch, grain, *arrays)
+        level, scale, beyond = (array.T.contiguous() for array in kept)  # each (R, 1 + T)
+        scale /= REACH
         end = {"level": level, "scale": scale, "beyond": beyond}
-        within = level[:, :-1] + torch.stack(offsets, -1)
+        within = values.T.contiguous().add_(level[:, :-1])
         return {name: last(value[:, 1:], steps, state[name]) for name, value in end.items()}, Referred(
             level[:, :-1], scale[:, :-1], within
         )
+
+
+def follow(xp: Any, grain: float, levels: Any, reaches: Any, runs: Any, values: Any, rests: Any, gains: Any) -> None:
+    """The recurrence, on arrays of ``xp``: numpy, or torch itself.
+
+    ``levels``, ``reaches`` (`REACH` times the scale) and ``runs`` (values beyond reach in a row) are (1 + T, R): the
+    first row is where they stand, the others are written. ``values`` (T, R) are moved to how far each value counts.
+    ``rests`` (T, R) of a reach remain, ``gains`` of a deviation are added to it. ``grain`` is what is rounding, of the
+    level.
+    """
+    size, reach, beyond = xp.empty_like(levels[0]), xp.empty_like(levels[0]), levels[0] > 0
+    level, room, run = levels[0], reaches[0], runs[0]
+    for offset, rest, gain, level_now, room_now, run_now in zip(
+        values, rests, gains, levels[1:], reaches[1:], runs[1:], strict=True
+    ):
+        xp.subtract(offset, level, out=offset)
+        xp.absolute(offset, out=size)
+        xp.absolute(level, out=reach)
+        xp.multiply(reach, grain, out=reach)
+        xp.add(reach, room, out=reach)
+        xp.greater(size, reach, out=beyond)
+        xp.add(run, 1, out=run_now)
+        xp.multiply(run_now, beyond, out=run_now)
+        xp.greater_equal(run_now, PATIENCE, out=beyond)
+        xp.multiply(size, beyond, out=level_now)  # as far as it likes where it was beyond for long
+        xp.maximum(reach, level_now, out=reach)
+        xp.minimum(size, reach, out=size)
+        xp.copysign(size, offset, out=offset)
+        xp.multiply(offset, 1 / LEVEL_TAU, out=level_now)
+        xp.add(level_now, level, out=level_now)
+        xp.multiply(room, rest, out=room_now)
+        xp.multiply(size, gain, out=size)
+        xp.add(room_now, size, out=room_now)
+        level, room, run = level_now, room_now, run_now
