@@ -21,7 +21,7 @@ from consumers.rows import Rows
 from consumers.runs import PairKey, RowKey, Run, SeriesKey, StreamRow
 from consumers.samples import Item
 from consumers.telemetry import Telemetry
-from detectors.cell import PAIRS, Pair, Sampled, Stream
+from detectors.cell import PAIRS, Pair, Role, Sampled, Stream
 from losswatch.schema import Finding
 
 log: Final = logging.getLogger(__name__)
@@ -219,7 +219,8 @@ class Gathering:
         for change in changes:
             key: RowKey = keys[rows[change.at]]
             assert key.series is not None
-            self._report(self._runs[key.run], key.phase, key.series.label, change, time(change), key.reference)
+            run, series = self._runs[key.run], key.series
+            self._report(run, key.phase, series.label, change, time(change), key.reference, series.role)
 
     def _report(
         self,
@@ -229,9 +230,10 @@ class Gathering:
         change: Transition,
         time: float,
         reference: SeriesKey | None = None,
+        role: Role | None = None,
     ) -> None:
         thresholds = {**self._defaults, **run.thresholds()}
-        finding = make_finding(run, phase, subject, change, thresholds, time, reference)
+        finding = make_finding(run, phase, subject, change, thresholds, time, reference, role)
         run.note(finding)
         self._telemetry.count("findings", finding.kind, finding.state)
         self._findings.append(finding)

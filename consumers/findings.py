@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from consumers.pools import Transition
 from consumers.runs import Run, SeriesKey
-from detectors.cell import Facts
+from detectors.cell import Facts, Role
 from losswatch.schema import Advice, Finding
 
 
@@ -28,10 +28,12 @@ def make_finding(
     thresholds: Mapping[str, float],
     time: float,
     reference: SeriesKey | None = None,
+    role: Role | None = None,
 ) -> Finding:
     """Put a change of state into words.
 
-    ``time`` is that of the record which brought the step, ``reference`` what the subject of a pair is judged against.
+    ``time`` is that of the record which brought the step, ``reference`` what the subject of a pair is judged against,
+    ``role`` what a series is to the run.
     """
     kind = change.kind
     facts = Facts(
@@ -44,6 +46,7 @@ def make_finding(
         thresholds=thresholds,
         weights=run.objective(phase).weights,
         reference=None if reference is None else f"{reference.phase} {reference.label}",
+        role=role,
         checkpoints=run.checkpoints,
         slots={name: dict(zip(run.classes.names, values, strict=False)) for name, values in change.slots.items()},
     )

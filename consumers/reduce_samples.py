@@ -39,7 +39,9 @@ def _on(values: Floats, like: Tensor) -> Tensor:
 
 
 def _representation(items: Sequence[Item], like: Tensor) -> Iterator[Made]:
-    chosen = [(order, item) for order, item in enumerate(items) if item.representation is not None]
+    chosen = [
+        (order, item) for order, item in enumerate(items) if item.representation is not None and size_of(item) > 1
+    ]
     some = [item for _, item in chosen]
 
     def shape(item: Item) -> tuple[int, int]:
@@ -53,6 +55,7 @@ def _representation(items: Sequence[Item], like: Tensor) -> Iterator[Made]:
         z = _on(np.stack(cut), like)
         there = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device)
         told = Geometry.of(z, there, torch.from_numpy(label).to(z.device))
+        told.cosine.masked_fill_(~z.isfinite().flatten(1).all(1), nan)  # a NaN is a finding, not something to leave out
         dimensions = torch.full_like(told.samples, z.shape[2])
         rows = numbers(
             [told.samples, dimensions, told.spread, told.effective_rank, told.cosine, told.alignment, told.uniformity]

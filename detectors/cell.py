@@ -276,6 +276,8 @@ class Facts:
     """The checkpoints that the run named, by step."""
     slots: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """The readings of `Kind.slots`, each by the name of the slot."""
+    role: Role | None = None
+    """Series and pairs only: what the subject is to its run."""
 
     def checkpoint(self, step: float) -> str | None:
         """The newest checkpoint at or before a step."""

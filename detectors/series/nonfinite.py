@@ -16,9 +16,21 @@ def _describe(facts: Facts) -> str:
     if facts.state == "resolved":
         return f"{name} ({facts.phase}) is finite again since step {facts.step}."
     value = facts.readings["value"]
+    if facts.role == "reading":
+        what = "Embeddings" if name.startswith("embedding") else "Predictions"
+        return (
+            f"{what} of phase {facts.phase} are not finite at step {facts.began} ({name} is {value}): an input or a "
+            "weight of the model is not. If it is a weight, restart from a checkpoint before that step."
+        )
+    became = f"{name} ({facts.phase}) became {value} at step {facts.began}"
+    if facts.role in {"metric", "slice"}:
+        return (
+            f"{became}: this is a metric, the weights may be sound. Look whether the loss and the predictions are "
+            "finite; do not report a metric where it is undefined, as of a class without samples."
+        )
     return (
-        f"{name} ({facts.phase}) became {value} at step {facts.began}: every weight that a non-finite loss "
-        "was propagated to is lost; restart from a checkpoint before that step."
+        f"{became}: every weight that a non-finite loss was propagated to is lost; restart from a checkpoint before "
+        "that step."
     )
 
 

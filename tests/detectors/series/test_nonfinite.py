@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from detectors.cell import Block, Facts
+from detectors.cell import Block, Facts, Role
 from detectors.series.nonfinite import NON_FINITE, NonFinite
 from tests.detectors.lifecycles import statuses
 
@@ -35,3 +35,20 @@ def test_a_series_that_begins_with_nan_fires_at_its_first_step() -> None:
 def test_the_message_names_series_phase_value_and_step() -> None:
     text = NON_FINITE.describe(Facts("train", "entropy", "firing", 17, 17, {"value": math.nan}, {}, {}))
     assert all(part in text for part in ("entropy", "train", "nan", "17"))
+
+
+@pytest.mark.parametrize(
+    ("role", "subject", "said"),
+    [
+        ("total", "total", "every weight that a non-finite loss"),
+        ("component", "entropy", "every weight that a non-finite loss"),
+        ("metric", "mae", "this is a metric, the weights may be sound"),
+        ("slice", "exp-7/mae", "this is a metric, the weights may be sound"),
+        ("reading", "class_entropy_ratio", "Predictions of phase val are not finite at step 3"),
+        ("reading", "embedding_cosine_ratio", "Embeddings of phase val are not finite at step 3"),
+    ],
+)
+def test_the_message_says_what_it_is_about(role: Role, subject: str, said: str) -> None:
+    text = NON_FINITE.describe(Facts("val", subject, "firing", 3, 3, {"value": math.nan}, {}, {}, role=role))
+    assert said in text
+    assert ("loss was propagated" in text) is (role in {"total", "component"})
