@@ -86,10 +86,11 @@ def _origins(work: Round[ObjectivePiece]) -> dict[str, Floats]:
 
 def series_of(
     work: Round[ObjectivePiece], values: Floats, block: Block, bands: Mapping[int, Bands], like: torch.Tensor
-) -> tuple[list[int], list[int], Block] | None:
+) -> tuple[list[int], list[int], Ints, Block] | None:
     """The same numbers as single series, without the steps at which a series was not reported.
 
-    Returns the series rows, the row of the round each belongs to, and the block; None if there are none.
+    Returns the series rows, the row of the round each belongs to, where in the round (S, T) each step was, and the
+    block; None if there are none.
     """
     newest: dict[int, ObjectivePiece] = {row: piece for row, _, piece in work.placed}
     wanted = np.stack([newest[row].series for row in range(len(work.rows))])  # (R, 1 + K)
@@ -100,10 +101,11 @@ def series_of(
     rows, origin = wanted[chosen], np.nonzero(chosen)[0]
     value, given = values[chosen], present[chosen]  # (S, T)
     step = block.step.cpu().numpy()[origin]
+    offset = np.broadcast_to(np.arange(given.shape[1]), given.shape)
     count = given.sum(-1)
     if not (given == (np.arange(given.shape[1]) < count[:, None])).all():
-        order = np.argsort(~given, axis=-1, kind="stable")
-        value, step = np.take_along_axis(value, order, -1), np.take_along_axis(step, order, -1)
+        offset = np.argsort(~given, axis=-1, kind="stable")
+        value, step = np.take_along_axis(value, offset, -1), np.take_along_axis(step, offset, -1)
     most = int(count.max())
     mask = np.arange(most) < count[:, None]
     named: list[int] = rows.tolist()
@@ -112,7 +114,7 @@ def series_of(
         mask=torch.from_numpy(mask).to(like.device),
         values={"value": tensor(value[:, :most], like)},
     )
-    return named, origin.tolist(), _expecting(found, named, bands, like)
+    return named, origin.tolist(), offset, _expecting(found, named, bands, like)
 
 
 def series_block(work: Round[SeriesPiece], bands: Mapping[int, Bands], like: torch.Tensor) -> Block:

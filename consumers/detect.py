@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -21,6 +21,7 @@ from consumers.rows import Rows
 from consumers.runs import PairKey, RowKey, Run, SeriesKey, StreamRow
 from consumers.samples import Item
 from consumers.telemetry import Telemetry
+from consumers.together import Change, together
 from detectors.cell import PAIRS, Pair, Role, Sampled, Stream
 from losswatch.schema import Finding
 
@@ -63,6 +64,8 @@ class Gathering:
         self._block_steps = block_steps
         self._pack = partial(pack, most=block_steps)
         self._findings: list[Finding] = []
+        self.record = 0
+        """Counts the records: a piece says which one it is of."""
         self._clear()
 
     def _clear(self) -> None:
@@ -71,16 +74,13 @@ class Gathering:
         self._pairs: dict[Pair, list[PairPiece]] = {}
         self._items: list[Item] = []
         self._declared: list[Made] = []
+        self._changes: list[Change] = []
         self.runs: set[str] = set()
         """Runs that have pieces here."""
-
-        self.gathered = 0
-        """How many objective pieces there are."""
 
     def add_objective(self, slots: int, piece: ObjectivePiece) -> None:
         """``slots`` says which pool the piece's row is in."""
         self._objectives.setdefault(slots, []).append(piece)
-        self.gathered += 1
 
     def add_series(self, piece: SeriesPiece) -> None:
         """A metric, of the whole or of a slice."""
@@ -125,6 +125,9 @@ class Gathering:
         for stream, found in pairs.items():
             for couple in self._pack(found):
                 self._guard(partial(self._use_pairs, stream, couple))
+        changes, self._changes = self._changes, []
+        for whole in together(changes):
+            self._tell(whole.lead.run, whole.finding(self._thresholds(whole.lead.run)))
 
     def _guard(self, step: Callable[[], None]) -> None:
         """A detector that breaks its contract costs its own block, not the worker."""
@@ -144,9 +147,14 @@ class Gathering:
             self._report(run, phase, names[change.slot] if change.slot is not None else None, change, piece.time)
         formulas += _formulas_of(work, judged.fed)
         if (found := series_of(work, values, block, self._rows.bands, self._rows.like)) is not None:
-            rows, origin, series = found
+            rows, origin, offset, series = found
             changes = self._rows.pool("series").update(rows, series).transitions
-            self._report_series("series", changes, rows, lambda change: _time_of(work, origin[change.at], change.step))
+            self._report_series(
+                "series",
+                changes,
+                rows,
+                lambda change: work.piece_at(origin[change.at], int(offset[change.at, change.offset])),
+            )
 
     def _use_series(self, work: Round[SeriesPiece]) -> None:
         block = series_block(work, self._rows.bands, self._rows.like)
@@ -188,7 +196,7 @@ class Gathering:
             value = column[place, start : start + len(piece.step)]
             key = SeriesKey(pool.keys[piece.row].phase, "reading", name)
             if (row := self._rows.series(piece.owner, key)) >= 0:
-                yield SeriesPiece(row, piece.owner, piece.time, piece.step, value)
+                yield SeriesPiece(row, piece.owner, piece.time, piece.step, value, piece.order)
 
     def _compared(self, formulas: list[_Formula]) -> list[PairPiece]:
         """What other phases make their totals by, each with what the training phase did at that time."""
@@ -209,18 +217,22 @@ class Gathering:
 
     def _report_round(self, stream: Stream, work: Round[Piece], judged: Judged) -> None:
         self._report_series(
-            stream, judged.transitions, work.rows, lambda change: work.piece_at(change.at, change.offset).time
+            stream, judged.transitions, work.rows, lambda change: work.piece_at(change.at, change.offset)
         )
 
     def _report_series(
-        self, stream: Stream, changes: Iterable[Transition], rows: Sequence[int], time: Callable[[Transition], float]
+        self, stream: Stream, changes: Iterable[Transition], rows: Sequence[int], piece: Callable[[Transition], Any]
     ) -> None:
+        """``piece`` finds the one that brought the step of a change."""
         keys = self._rows.pool(stream).keys
         for change in changes:
             key: RowKey = keys[rows[change.at]]
             assert key.series is not None
-            run, series = self._runs[key.run], key.series
-            self._report(run, key.phase, series.label, change, time(change), key.reference, series.role)
+            run, series, brought = self._runs[key.run], key.series, piece(change)
+            if change.kind.together is not None:
+                self._changes.append(Change(run, series, change, brought.time, brought.order))
+            else:
+                self._report(run, key.phase, series.label, change, brought.time, key.reference, series.role)
 
     def _report(
         self,
@@ -232,8 +244,12 @@ class Gathering:
         reference: SeriesKey | None = None,
         role: Role | None = None,
     ) -> None:
-        thresholds = {**self._defaults, **run.thresholds()}
-        finding = make_finding(run, phase, subject, change, thresholds, time, reference, role)
+        self._tell(run, make_finding(run, phase, subject, change, self._thresholds(run), time, reference, role))
+
+    def _thresholds(self, run: Run) -> Mapping[str, float]:
+        return {**self._defaults, **run.thresholds()}
+
+    def _tell(self, run: Run, finding: Finding) -> None:
         run.note(finding)
         self._telemetry.count("findings", finding.kind, finding.state)
         self._findings.append(finding)
@@ -254,8 +270,3 @@ def _formulas_of(work: Round[ObjectivePiece], fed: Mapping[str, Tensor]) -> Iter
                 float(form[place, at]),
                 float(scale[place, at]),
             )
-
-
-def _time_of(work: Round[ObjectivePiece], row: int, step: int) -> float:
-    """When the record that brought a step of a row was made: the newest such record."""
-    return next(piece.time for place, _, piece in reversed(work.placed) if place == row and step in piece.step)

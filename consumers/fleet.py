@@ -107,6 +107,7 @@ class Fleet:
         if isinstance(record, Heartbeat):
             run.beats_every = record.every
             return
+        self._gathering.record += 1
         self._pace(run, record.time)
         run.reported = max(run.reported, record.time)
         if isinstance(record, Steps):
@@ -227,7 +228,7 @@ class Fleet:
             ],
             measured=part.measured,
             divided_by=part.divided_by,
-            order=self._gathering.gathered,
+            order=self._gathering.record,
         )
         self._gathering.add_objective(row.pool.slots, piece)
 
@@ -238,7 +239,7 @@ class Fleet:
         whole = bool(given.all())
         step: Ints = part.step if whole else part.step[given]
         value: Floats = values if whole else values[given]
-        self._gathering.add_series(SeriesPiece(row, run, part.time, step, value))
+        self._gathering.add_series(SeriesPiece(row, run, part.time, step, value, self._gathering.record))
 
     def _carried(self, run: Run, name: str, column: Floats | None, steps: int) -> tuple[Floats, Bools]:
         """The newest log variance at each step, and whether it is that step's own."""
@@ -269,7 +270,7 @@ class Fleet:
         if not self.rows.has_room_for_phase(run, record.phase):
             return
         known = len(run.classes.names)
-        item = item_of(self.rows, run, record, lambda: self._settle(run))
+        item = item_of(self.rows, run, record, self._gathering.record, lambda: self._settle(run))
         if len(run.classes.names) != known:
             self.rows.name_classes(run)
         if item is None:

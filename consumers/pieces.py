@@ -44,7 +44,7 @@ class ObjectivePiece:
     """Place in `detectors.cell.MEASURED`."""
     divided_by: int = 1
     order: int = 0
-    """Counts the pieces of a batch: what is made of several objectives is put in this order again."""
+    """Counts the records of a batch: what is made of several pieces is put in this order again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,8 @@ class SeriesPiece:
     time: float
     step: Ints
     value: Floats
+    order: int = 0
+    """See `ObjectivePiece`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ class StreamPiece:
     """(V), in the order of `detectors.cell.VALUES`."""
     slots: Floats | None = None
     """(V', K or less), likewise."""
+    order: int = 0
+    """See `ObjectivePiece`."""
 
 
 Piece = TypeVar("Piece", ObjectivePiece, SeriesPiece, PairPiece, StreamPiece)

@@ -75,7 +75,7 @@ def size_of(item: Item) -> int:
 def piece_of(item: Item, row: StreamRow, values: Floats, slots: Floats | None = None) -> StreamPiece:
     """A record's numbers as a piece of a row."""
     step = np.array([item.record.step], dtype=np.int64)
-    return StreamPiece(row.row, item.run, item.record.time, step, values, slots)
+    return StreamPiece(row.row, item.run, item.record.time, step, values, slots, item.order)
 
 
 def padded(arrays: Sequence[Floats], length: int) -> Floats:

@@ -64,6 +64,18 @@ class StreamRow:
     row: int
 
 
+class Together(NamedTuple):
+    """A finding in several series that is not over."""
+
+    kind: str
+    phase: str
+    lead: str
+    """Its subject."""
+    began: int
+    series: int
+    """In how many series it was found."""
+
+
 class RowKey(NamedTuple):
     """What a row of a pool stands for: a series, a pair, the objective of a phase, or a stream of its records."""
 
@@ -147,6 +159,8 @@ class Run:
     late_steps: int = 0
     findings: dict[str, Finding] = field(default_factory=dict)
     """The newest state of each finding, by id."""
+    together: dict[tuple[str, SeriesKey], Together] = field(default_factory=dict)
+    """Which finding is not over because of a series, by kind and series, where a finding may be about several."""
 
     def objective(self, phase: str) -> Objective:
         """What the run declared about the phase; a plain sum where it said nothing."""
@@ -178,6 +192,9 @@ class Run:
             key: kept
             for key, kept in self.findings.items()
             if kept.state == "resolved" or kept.phase != phase or kept.kind not in kinds
+        }
+        self.together = {
+            key: kept for key, kept in self.together.items() if kept.phase != phase or kept.kind not in kinds
         }
 
     def note(self, finding: Finding) -> None:

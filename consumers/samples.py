@@ -49,9 +49,11 @@ class Item:
     representation: StreamRow | None = None
     proxies: Sequence[tuple[StreamRow, str, str]] = ()
     coverage: Sequence[tuple[StreamRow, str | None]] = ()
+    order: int = 0
+    """See `consumers.pieces.ObjectivePiece`."""
 
 
-def item_of(rows: Rows, run: Run, record: Predictions, settle: Callable[[], None]) -> Item | None:
+def item_of(rows: Rows, run: Run, record: Predictions, order: int, settle: Callable[[], None]) -> Item | None:
     """Find or make the rows of a record; None where the caps allow none.
 
     ``settle`` is called before a row moves to a wider pool: what points at the old one must be used first.
@@ -90,6 +92,7 @@ def item_of(rows: Rows, run: Run, record: Predictions, settle: Callable[[], None
         coverage=[
             (found, part) for part in _parts(run, record) if (found := row("coverage", subject=part)) is not None
         ],
+        order=order,
     )
 
 

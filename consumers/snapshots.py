@@ -19,7 +19,7 @@ from consumers.classes import Classes
 from consumers.fleet import Fleet
 from consumers.pools import Pool
 from consumers.references import References
-from consumers.runs import ObjectiveRow, PairKey, PairRow, RowKey, Run, SeriesKey, StreamKey, StreamRow
+from consumers.runs import ObjectiveRow, PairKey, PairRow, RowKey, Run, SeriesKey, StreamKey, StreamRow, Together
 from consumers.sessions import Session
 from detectors.cell import PAIRS, SAMPLED, Pair, Sampled
 from losswatch.schema import Finding, RunStart
@@ -175,6 +175,7 @@ def _outline(run: Run) -> dict[str, Any]:
         "references": run.references.dump() if run.references is not None else None,
         "counts": [run.records, run.steps, run.duplicates, run.late_steps],
         "findings": [finding.model_dump_json() for finding in run.findings.values()],
+        "together": [[kind, *key, *whole] for (kind, key), whole in run.together.items()],
     }
 
 
@@ -205,4 +206,5 @@ def _run(fields: dict[str, Any]) -> Run:
     run.references = References.load(fields["references"]) if fields["references"] is not None else None
     findings = (Finding.model_validate_json(data) for data in fields["findings"])
     run.findings = {finding.id: finding for finding in findings}
+    run.together = {(kind, SeriesKey(*rest[:4])): Together(*rest[4:]) for kind, *rest in fields.get("together", [])}
     return run

@@ -9,7 +9,7 @@ Letters: R rows, T steps (time is the last dimension), K slots (the components o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Protocol, get_args
 
@@ -278,6 +278,10 @@ class Facts:
     """The readings of `Kind.slots`, each by the name of the slot."""
     role: Role | None = None
     """Series and pairs only: what the subject is to its run."""
+    others: Sequence[Facts] = ()
+    """`Kind.together` only: the other series in which it was found at that step, the most out of bounds first."""
+    series: int = 1
+    """In how many series it was found, the subject among them."""
 
     def checkpoint(self, step: float) -> str | None:
         """The newest checkpoint at or before a step."""
@@ -313,6 +317,9 @@ class Kind:
     """It needs something that not every run gives, such as a declared band: unknown is then no warm-up."""
     slots: tuple[str, ...] = ()
     """Readings per slot that the text of a row's finding is made of."""
+    together: str | None = None
+    """Series only, and those that are confirmed at once: what is found in several series at one step is one finding,
+    about the series with the largest of this reading."""
 
 
 class Cell(Protocol):

@@ -37,21 +37,32 @@ FARTHEST: Final = 1e36
 """Larger values count as this, so that sums of a few stay finite in float32."""
 ROWS: Final = 256
 """So many rows are taken at once on a CPU, that all there is of them stays in its cache."""
+NAMED: Final = 3
+"""Further series that the text names."""
 
 
 def _describe(facts: Facts) -> str:
-    name = f"{facts.subject or 'value'} ({facts.phase})"
+    name, more = f"{facts.subject or 'value'} ({facts.phase})", facts.series - 1
+    several = f"{more} other series" if more else ""
     if facts.state == "resolved":
-        return f"{name} has shown nothing unusual for a while (step {facts.step})."
+        both, have = (f"{name} and {several}", "have") if more else (name, "has")
+        return f"{both} {have} shown nothing unusual for a while (step {facts.step})."
     readings = facts.readings
-    code = readings["anomaly_change"]
-    change = CHANGES[int(code) - 1] if 1 <= code <= len(CHANGES) else "a change"
     rarity = min(readings["anomaly_rarity_steps"], RAREST)
-    return (
-        f"{name} shows {change} at step {facts.began}: {readings['value']:.4g} where "
+    told = (
+        f"{name} shows {_change(facts)} at step {facts.began}: {readings['value']:.4g} where "
         f"{readings['anomaly_expected']:.4g} was expected (usual {readings['anomaly_low']:.4g} to "
         f"{readings['anomaly_high']:.4g}); its own past shows as much about once in {rarity:.2g} steps."
     )
+    if not more:
+        return told
+    named = ", ".join(f"{other.subject} ({_change(other)})" for other in facts.others[:NAMED])
+    return f"{told} At the same step {several} changed{', among them' if more > NAMED else ':'} {named}."
+
+
+def _change(facts: Facts) -> str:
+    code = facts.readings["anomaly_change"]
+    return CHANGES[int(code) - 1] if 1 <= code <= len(CHANGES) else "a change"
 
 
 ANOMALY: Final = Kind(
@@ -66,6 +77,7 @@ ANOMALY: Final = Kind(
         *("anomaly_score", "value", "anomaly_expected", "anomaly_low", "anomaly_high"),
         *("anomaly_change", "anomaly_direction"),
     ),
+    together="anomaly_score",
 )
 
 

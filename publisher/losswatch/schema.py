@@ -58,6 +58,7 @@ __all__ = [
     "RECORDS",
     "WHOLE_LIMIT",
     "Advice",
+    "Alike",
     "Expectation",
     "Finding",
     "Heartbeat",
@@ -336,6 +337,17 @@ class Advice(Part):
     """The weight."""
 
 
+class Alike(Part):
+    """Another series in which the same was found at the same step."""
+
+    subject: Text
+    """The series."""
+    value: Number | None
+    """The reading that is out of bounds."""
+    evidence: Annotated[dict[Text, Number], Few, Field(max_length=MAX_SERIES)] = Field(default_factory=dict)
+    """Other readings that bear on it."""
+
+
 class Finding(Record):
     """A change of state of a finding: what is wrong, since when, how sure."""
 
@@ -368,6 +380,10 @@ class Finding(Record):
     """Other readings that bear on it."""
     advice: Advice | None = None
     """What would help, where the service knows."""
+    also: Annotated[list[Alike], Few] = Field(default_factory=list)
+    """The other series in which it was found at that step, the most out of bounds first; at most 16 are named."""
+    series: Whole = 1
+    """In how many series it was found, the subject among them."""
 
 
 def _check_lengths(count: int, single: dict[str, Any], **groups: dict[str, Any]) -> None:

@@ -212,6 +212,8 @@ def _about(finding: Finding, trace: Trace) -> bool:
     """Whether a finding that is not over is about this series."""
     if finding.state == "resolved" or finding.phase != trace.phase:
         return False
+    if trace.name in {other.subject for other in finding.also}:
+        return True
     return finding.subject == trace.name if finding.subject else trace.name in NAMES and "diversity" in finding.kind
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from consumers.view import RunView
-from losswatch.schema import Advice, Finding
+from detectors.temporal.anomaly import CHANGES
+from losswatch.schema import Advice, Alike, Finding
 
 Level = Literal["critical", "warning", "info", "pending", "failed", "silent", "warming", "healthy", "finished"]
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
@@ -34,6 +35,7 @@ HEADLINES: Final[dict[str, str]] = {
     "log_variance_clamped": "The log variance of {subject} is at a clamp or out of range, since step",
     "diversity_decline": "Class entropy is heading for its floor, since step",
     "diversity_collapse": "Class entropy fell below its floor at step",
+    "temporal_anomaly": "Unusual values of {subject} at step",
 }
 """How a kind is told, up to the step it began at; other kinds are told by their name."""
 
@@ -94,7 +96,38 @@ def headline(finding: Finding) -> str:
     'Class entropy fell below its floor at step 120, confirmed at 124'
     """
     words = HEADLINES.get(finding.kind, title(finding.kind) + " since step")
-    return f"{words.replace('{subject}', finding.subject or 'A value')} {number(finding.began)}"
+    return f"{words.replace('{subject}', subject(finding) or 'A value')} {number(finding.began)}"
+
+
+def subject(finding: Finding) -> str | None:
+    """What a finding is about; None where that is the whole phase."""
+    more = finding.series - 1
+    return f"{finding.subject} and {more} more series" if finding.subject and more else finding.subject
+
+
+def evidence(finding: Finding | Alike) -> list[tuple[str, str]]:
+    """The other readings of a finding, each with its name, in words.
+
+    >>> evidence(Alike(subject="seg", value=1e6, evidence={"anomaly_score": 0.5, "anomaly_change": 2.0}))
+    [('Anomaly score', '0.5'), ('Anomaly change', 'a level shift')]
+    """
+    return [(title(name.removesuffix("_ratio")), _worded(name, value)) for name, value in finding.evidence.items()]
+
+
+def alike(finding: Finding) -> list[str]:
+    """A line for each of the other series that a finding names, and one for those that it does not.
+
+    >>> readings = {"value": 3.0, "anomaly_expected": 1.0, "anomaly_low": 0.9, "anomaly_high": 1.1}
+    >>> other = Alike(subject="seg", value=1e6, evidence=readings | {"anomaly_score": 0.56, "anomaly_change": 1.0})
+    >>> alike(Finding(
+    ...     run="r", time=0, id="", kind="temporal_anomaly", phase="train", subject="total", severity="info",
+    ...     state="firing", began=9, confirmed=9, step=9, value=1e7, threshold=5e4, message="", also=[other], series=4
+    ... ))
+    ['seg: a spike, 3 where 1 was expected (usual 0.9 to 1.1), score 0.56', 'and 2 more']
+    """
+    lines = [_anomaly(other) for other in finding.also]
+    left = finding.series - 1 - len(finding.also)
+    return [*lines, f"and {left} more"] if finding.also and left > 0 else lines
 
 
 def told(finding: Finding) -> str:
@@ -157,6 +190,22 @@ def duration(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds // size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def _anomaly(other: Alike) -> str:
+    change = _worded("anomaly_change", other.evidence.get("anomaly_change", 0.0))
+    names = ("value", "anomaly_expected", "anomaly_low", "anomaly_high", "anomaly_score")
+    value, expected, low, high, score = (number(other.evidence.get(name)) for name in names)
+    return f"{other.subject}: {change}, {value} where {expected} was expected (usual {low} to {high}), score {score}"
+
+
+def _worded(name: str, value: float) -> str:
+    """A reading in words where its number stands for some."""
+    if name == "anomaly_change" and 0 <= value <= len(CHANGES):
+        return ("none", *CHANGES)[int(value)]
+    if name == "anomaly_direction":
+        return "up" if value > 0 else "down"
+    return number(value)
 
 
 def _listed(lines: Sequence[str]) -> str:

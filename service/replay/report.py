@@ -136,8 +136,9 @@ def _about(finding: Finding, key: CurveKey, keys: Sequence[CurveKey]) -> bool:
     """Whether a finding is to be seen in this curve: its own, or else the total of its phase."""
     if finding.phase != key.phase:
         return False
-    if any(each.phase == finding.phase and each.name == finding.subject and each.role != "share" for each in keys):
-        return key.name == finding.subject
+    subjects = {finding.subject, *(other.subject for other in finding.also)}
+    if any(each.phase == finding.phase and each.name in subjects and each.role != "share" for each in keys):
+        return key.name in subjects
     return key.role in ("total", "reading")
 
 

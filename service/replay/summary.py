@@ -100,7 +100,7 @@ class Summary:
 
     def _finding(self, finding: Finding) -> None:
         style = STYLES[finding.severity if finding.confirmed is not None else "pending"]
-        about = f"{finding.phase} {finding.subject}" if finding.subject else finding.phase
+        about = " ".join(filter(None, (finding.phase, words.subject(finding))))
         self._indented(
             f"[{style}]{finding.severity}[/] [bold]{escape(finding.kind)}[/] {escape(about)}: {sure(finding)}"
         )

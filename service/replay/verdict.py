@@ -136,7 +136,7 @@ def shortened(runs: Sequence[str]) -> list[str]:
 
 def _told(newest: Finding, fired: Finding) -> Finding:
     """That something is over says less than what it was."""
-    told = {name: getattr(fired, name) for name in ("message", "value", "threshold", "evidence", "advice")}
+    told = {name: getattr(fired, name) for name in ("message", "value", "threshold", "evidence", "advice", "also")}
     return newest if newest.state != "resolved" else newest.model_copy(update=told)
 
 

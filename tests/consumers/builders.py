@@ -40,11 +40,13 @@ def make_steps(
     components: int = 2,
     seed: int = 0,
     bad: Sequence[int] = (),
+    jumps: Sequence[int] = (),
     second: float = 1.0,
     time: float | None = None,
     **more: Any,
 ) -> Steps:
-    """Steps whose values depend on the step alone, of a run that learns; NaN in the total at those named by ``bad``.
+    """Steps whose values depend on the step alone, of a run that learns; NaN in the total at those named by ``bad``,
+    everything thrice as large at ``jumps``.
 
     The total is the sum of the components, the ``second`` of them with this weight.
     """
@@ -53,7 +55,9 @@ def make_steps(
     parts = {f"c{k}": learned * (1.0 + 0.1 * k + 0.01 * np.sin(step * (k + 1) + seed)) for k in range(components)}
     total = sum((second * part if name == "c1" else part for name, part in parts.items()), np.zeros(length))
     total[np.isin(step, list(bad))] = np.nan
-    own = {"total": total, "components": parts, "metrics": {"accuracy": 0.5 + 0.001 * (step % 7)}}
+    size = np.where(np.isin(step, list(jumps)), 3.0, 1.0)
+    parts = {name: size * part for name, part in parts.items()}
+    own = {"total": size * total, "components": parts, "metrics": {"accuracy": size * (0.5 + 0.001 * (step % 7))}}
     fields: dict[str, Any] = own | more
     sent = {} if session is None else {"session": session, "seq": seq}
     when = 1000.0 + first if time is None else time
@@ -121,8 +125,11 @@ def topics_of(record: Record) -> tuple[str, ...]:
     return (PREDICTIONS,) if isinstance(record, Predictions) else (STEPS,)
 
 
-def a_story(run: str, *, session: str = "s", collapse: bool = True, blocks: int = 8) -> list[Record]:
-    """A short life: a declaration, steps with a NaN in the total, predictions that collapse, an end."""
+def a_story(
+    run: str, *, session: str = "s", collapse: bool = True, jump: bool = False, blocks: int = 8
+) -> list[Record]:
+    """A short life: a declaration, steps with a NaN in the total and, with ``jump``, a jump of every series,
+    predictions that collapse, an end."""
     records: list[Record] = [
         make_start(
             run,
@@ -134,8 +141,9 @@ def a_story(run: str, *, session: str = "s", collapse: bool = True, blocks: int 
     seqs = count(1)
     for block in range(blocks):
         first = 16 * block
-        bad = (first + 3, first + 4) if block == 2 else ()
-        records.append(make_steps(run, first, 16, seq=next(seqs), session=session, bad=bad, second=0.5))
+        odd: dict[str, Any] = {"bad": (first + 3, first + 4)} if block == 2 else {}
+        odd |= {"jumps": (first + 9,)} if jump and block == 2 else {}
+        records.append(make_steps(run, first, 16, seq=next(seqs), session=session, second=0.5, **odd))
         for step in (first + 5, first + 11):
             top = 0.5 + (0.45 * block / blocks if collapse else 0.0)
             records.append(make_predictions(run, step, top, seq=next(seqs), session=session))

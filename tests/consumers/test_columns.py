@@ -126,13 +126,14 @@ def test_single_series_hold_the_reported_values_in_order_and_nothing_else(pieces
         assert (found is None) == (not expected)
         if found is None:
             continue
-        rows, origin, series = found
+        rows, origin, offset, series = found
         assert sorted(rows) == sorted(expected)
         for i, row in enumerate(rows):
             assert work.rows[origin[i]] == row // 10
             mask = series.mask[i]
             pairs = list(zip(series.step[i, mask].tolist(), series.values["value"][i, mask].tolist(), strict=True))
             assert [step for step, _ in pairs] == [step for step, _ in expected[row]]
+            assert [int(block.step[origin[i], at]) for at in offset[i, : len(pairs)]] == [step for step, _ in pairs]
             assert np.array_equal([v for _, v in pairs], [v for _, v in expected[row]], equal_nan=True)
 
 

@@ -28,7 +28,7 @@ Expected = tuple[dict[str, Outcome], list[Told], int]
 def filled() -> MemoryBroker:
     """Two runs, one of which is published twice in part."""
     broker = a_broker()
-    one, two = a_story("one", blocks=6), a_story("two", collapse=False, blocks=6)
+    one, two = a_story("one", jump=True, blocks=6), a_story("two", collapse=False, blocks=6)
     for i, pair in enumerate(zip(one, two, strict=True)):
         publish(broker, pair)
         if i == 4:

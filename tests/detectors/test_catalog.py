@@ -48,6 +48,14 @@ def test_evidence_is_read_by_the_cell_itself_or_by_one_before_it() -> None:
             assert kind.value in {reading.name for reading in cell.readings}, kind.name
 
 
+def test_only_what_series_show_at_once_is_told_together() -> None:
+    for cell in CELLS:
+        for kind in cell.kinds:
+            if kind.together is not None:
+                assert (cell.stream, kind.confirm) == ("series", 1), kind.name
+                assert kind.together in kind.evidence, kind.name
+
+
 def test_thresholds_are_finite_numbers_with_a_sentence() -> None:
     for threshold in THRESHOLDS.values():
         assert threshold.default == float(threshold.default)

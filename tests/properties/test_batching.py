@@ -27,15 +27,15 @@ from tests.consumers.builders import (
 
 def a_restarted_story(run: str) -> list[Record]:
     """A job that dies without a word and goes back to step 64."""
-    before = a_story(run, session="first")[:-1]
-    after = a_story(run, session="second")
+    before = a_story(run, session="first", jump=True)[:-1]
+    after = a_story(run, session="second", jump=True)
     return [*before, after[0], *after[13:]]
 
 
 def the_records() -> dict[str, list[Decoded]]:
     """By topic: two runs, one that restarts, and blocks of every length in between."""
     records: list[Record] = []
-    for one, two in zip(a_story("one"), a_restarted_story("two"), strict=False):
+    for one, two in zip(a_story("one", jump=True), a_restarted_story("two"), strict=False):
         records += [one, two]
     records += [make_steps("three", 100 * i, 1 + 37 * i % 90, seq=i, components=3 + i) for i in range(8)]
     items = decoded(records)
@@ -63,6 +63,7 @@ def one_by_one() -> Consumed:
 def test_the_story_has_something_to_tell(one_by_one: Consumed) -> None:
     kinds = {(identity.split("/")[2], state) for identity, state, _, _ in one_by_one[0]}
     assert {("non_finite", "firing"), ("non_finite", "resolved"), ("diversity_collapse", "firing")} <= kinds
+    assert {("temporal_anomaly", "firing"), ("temporal_anomaly", "resolved")} <= kinds
 
 
 @settings(max_examples=60, deadline=None)

@@ -10,6 +10,7 @@ import pytest
 
 from consumers.telemetry import Telemetry
 from consumers.view import Table, View
+from losswatch.schema import Alike
 from service.page import Pages
 from service.page.slices import TABLES
 from tests.service.sample_view import HOSTILE, NOW, THRESHOLDS, big_view, run, sample_view
@@ -91,6 +92,21 @@ def test_a_collapsing_run_is_told_in_words_with_its_advice() -> None:
     assert "diversity rises while the total falls, since step 38" in page
     assert "floor 0.85" in page
     assert "53.6 %" in page
+
+
+def test_a_finding_in_several_series_names_them_all() -> None:
+    view = sample_view()
+    readings = {"value": 3.0, "anomaly_expected": 1.0, "anomaly_low": 0.9, "anomaly_high": 1.1, "anomaly_score": 0.6}
+    other = Alike(subject=HOSTILE, value=1e6, evidence=readings | {"anomaly_change": 2.0})
+    of = view.findings["ttt-collapse"][0]
+    found = of.model_copy(
+        update={"kind": "temporal_anomaly", "subject": "total", "evidence": readings, "also": [other], "series": 3}
+    )
+    page = run_page(replace(view, findings={"ttt-collapse": [found]}), "ttt-collapse")
+    assert "Unusual values of total and 2 more series at step" in page
+    assert "At the same step in 2 more series" in page
+    assert "a level shift, 3 where 1 was expected (usual 0.9 to 1.1), score 0.6</li><li>and 1 more</li>" in page
+    assert HOSTILE not in page
 
 
 def with_slices(name: str, checkpoints: Mapping[int, str], slices: Mapping[str, tuple[float, ...]]) -> View:

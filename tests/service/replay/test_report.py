@@ -65,6 +65,17 @@ def test_a_finding_is_marked_where_it_began_and_where_it_was_confirmed(outcomes:
     assert "non finite began at step 35" in total
 
 
+def test_a_finding_in_several_series_names_them_and_is_marked_in_each(outcomes: list[Outcome]) -> None:
+    page = render(outcomes[:1], "1.0")
+    finding = next(f for f in outcomes[0].runs[0].fired.values() if f.kind == "temporal_anomaly")
+    assert finding.also
+    assert f"At the same step in {finding.series - 1} more series" in page
+    for name in (finding.subject, *(other.subject for other in finding.also)):
+        curve = page[page.index(f'<span class="what">{name}</span> <span class="muted">train') :]
+        assert f"temporal anomaly began at step {finding.began}" in curve[: curve.index("</figure>")]
+    assert re.search(rf"<li>{finding.also[0].subject}: a \w+, [\d.]+ where [\d.]+ was expected", page)
+
+
 def test_what_was_not_judged_is_told(outcomes: list[Outcome]) -> None:
     text = Seen(render(outcomes[3:4], "1.0")).text
     assert "component conflict" in text
