@@ -58,6 +58,10 @@ def replay(
         bool,
         typer.Option("--compare", help="Say whether the totals of the logs may be compared, and where they part."),
     ] = False,
+    run: Annotated[
+        list[str] | None,
+        typer.Option("--run", metavar="NAME", help="With --compare: a run to compare, the first with all others."),
+    ] = None,
     to_kafka: Annotated[
         bool, typer.Option("--to-kafka", help="Publish the logs, for a live service to judge, instead of judging them.")
     ] = False,
@@ -94,6 +98,8 @@ def replay(
         )
     if (bootstrap_servers or speed is not None) and not to_kafka:
         raise Refused("--bootstrap-servers and --speed are for publishing: add --to-kafka.")
+    if run and not compare:
+        raise Refused("--run chooses what is compared: add --compare.")
     from service.replay import session
     from service.replay.request import Request, Unusable
 
@@ -112,7 +118,7 @@ def replay(
         if to_kafka:
             status = session.publish_all(request, speed or 0.0)
         elif compare:
-            status = session.compare_all(request)
+            status = session.compare_all(request, run or ())
         elif explain:
             status = session.explain(request)
         else:

@@ -114,11 +114,10 @@ def parting(one: Iterator[tuple[int, float]], two: Iterator[tuple[int, float]]) 
     return Parting(count, differ, part, lasted < LASTING, (levels[0], levels[1]))
 
 
-def totals(log: Log, phase: str) -> Iterator[tuple[int, float]]:
-    """Steps and finite totals of a phase of a log's first run, as far as the steps rise."""
-    newest, run = -1, None
+def totals(log: Log, run: str, phase: str) -> Iterator[tuple[int, float]]:
+    """Steps and finite totals of a phase of one of a log's runs, as far as the steps rise."""
+    newest = -1
     for record in log.records():
-        run = run or record.run
         if isinstance(record, Steps) and (record.run, record.phase) == (run, phase) and record.total is not None:
             for step, total in zip(record.step.tolist(), record.total.tolist(), strict=True):
                 if step > newest and math.isfinite(total):

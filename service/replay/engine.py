@@ -46,6 +46,8 @@ class RunResult:
     """What the detectors made of one run of a log."""
 
     run: str
+    own: str
+    """The name that the log gives it; ``run`` tells it from the runs of other logs."""
     path: Path
     format: str
     declared: RunStart | None
@@ -195,15 +197,16 @@ class Replay:
                 self._close(each)
 
     def _close(self, opened: _Open) -> None:
-        for name in opened.names.values():
+        for own, name in opened.names.items():
             if (run := self._fleet.runs.get(name)) is not None:
-                opened.results.append(self._result(opened, run))
+                opened.results.append(self._result(opened, run, own))
                 self._fleet.drop(run)
 
-    def _result(self, opened: _Open, run: Run) -> RunResult:
+    def _result(self, opened: _Open, run: Run, own: str) -> RunResult:
         assert opened.log is not None
         return RunResult(
             run=run.run,
+            own=own,
             path=opened.path,
             format=opened.log.format,
             declared=run.declared,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from losswatch.kafka_transport import KafkaTransport
 from losswatch.schema import Finding, Record
 from losswatch.transport import Unavailable
 from service.replay.compare import parting, told, totals
-from service.replay.engine import Names, Outcome
+from service.replay.engine import Names, Outcome, RunResult
 from service.replay.publish import Published, at_once, paced, publish
 from service.replay.report import render
 from service.replay.request import Request, Unusable
@@ -83,32 +83,38 @@ def judge(request: Request, as_json: bool, html: Path | None, fail_on: Severity 
     return status
 
 
-def compare_all(request: Request) -> int:
-    """Compare the first run of every file with that of the first file."""
-    if len(request.paths) < 2:
-        raise Unusable("Compare with what? --compare takes two logs or more.")
+def compare_all(request: Request, chosen: Sequence[str] = ()) -> int:
+    """Compare every run, or those that were ``chosen``, with the first of them."""
     outcomes = [each for each in request.replay().results(request.paths) if not request.overlooks(each)]
     status = PASSED
     for outcome in outcomes:
         if outcome.error is not None:
             print(outcome.error, file=sys.stderr)
             status = UNREADABLE
-    usable = [outcome for outcome in outcomes if outcome.runs]
-    if len(usable) < 2:
-        raise Unusable("Fewer than two of the files hold a run, so that there is nothing to compare.")
-    first, console = usable[0], Console()
-    for other in usable[1:]:
-        one, two = first.runs[0], other.runs[0]
+    one, *others = _chosen([result for outcome in outcomes for result in outcome.runs], chosen)
+    console = Console()
+    for two in others:
         console.print(f"[bold]{escape(one.run)}[/] and [bold]{escape(two.run)}[/]", highlight=False)
-        logs = request.open(first.path), request.open(other.path)
         phases = [phase for phase in one.components if phase in two.components]
         for phase in phases:
-            found = parting(totals(logs[0], phase), totals(logs[1], phase))
+            found = parting(*(totals(request.open(each.path), each.own, phase) for each in (one, two)))
             for line in told(one, two, phase, found):
                 console.print(Padding(escape(line), (0, 0, 0, 2), expand=False), highlight=False)
         if not phases:
             console.print("  They have no phase with a total in common.", highlight=False)
     return status
+
+
+def _chosen(results: Sequence[RunResult], chosen: Sequence[str]) -> Sequence[RunResult]:
+    """The runs to compare, in the order in which they were named. Raises Unusable where those are not two or more."""
+    by_name = {result.run: result for result in results}
+    if unknown := [name for name in chosen if name not in by_name]:
+        raise Unusable(f"There is no run {unknown[0]!r}; there are {', '.join(by_name) or 'none'}.")
+    found = [by_name[name] for name in dict.fromkeys(chosen)] or list(results)
+    if len(found) < 2:
+        names = ", ".join(result.run for result in found)
+        raise Unusable(f"Compare with what? --compare takes two runs or more, and there is {names or 'none'}.")
+    return found
 
 
 def publish_all(request: Request, speed: float) -> int:

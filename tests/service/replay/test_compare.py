@@ -123,4 +123,38 @@ def test_one_log_cannot_be_compared(tmp_path: Path) -> None:
     log = write_log(tmp_path / "a.jsonl", list(a_run("a")))
     result = CliRunner().invoke(app, ["replay", str(log), "--compare"])
     assert result.exit_code == 2
-    assert "--compare takes two logs or more" in result.output
+    assert "--compare takes two runs or more, and there is a." in result.output
+
+
+def two_in_one(folder: Path) -> Path:
+    """A file in which a second run follows the first, from step 0 on."""
+    rows = [(step, 2.0 / (1 + step) + 0.1 * run) for run in range(2) for step in range(50)]
+    log = folder / "twice.csv"
+    log.write_text("step,loss\n" + "".join(f"{step},{loss}\n" for step, loss in rows))
+    return log
+
+
+def test_every_run_of_a_file_is_compared_with_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(two_in_one(tmp_path).parent)
+    result = CliRunner().invoke(app, ["replay", "twice.csv", "--compare"], env={"COLUMNS": "400"})
+    assert result.exit_code == 0, result.output
+    assert "twice.csv and twice.csv#2" in result.stdout
+    assert "Of 50 steps in common, the first at which they differ is 0." in result.stdout
+
+
+def test_runs_are_chosen_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_in_one(tmp_path)
+    write_log(tmp_path / "a.jsonl", list(a_run("a")))
+    monkeypatch.chdir(tmp_path)
+    call = ["replay", "twice.csv", "a.jsonl", "--compare", "--run", "a", "--run"]
+    result = CliRunner().invoke(app, [*call, "twice.csv#2"], env={"COLUMNS": "400"})
+    assert next(line for line in result.stdout.splitlines() if " and " in line) == "a and twice.csv#2"
+    assert "a and twice.csv\n" not in result.stdout
+    result = CliRunner().invoke(app, [*call, "b"], env={"COLUMNS": "400"})
+    assert result.exit_code == 2
+    assert "There is no run 'b'; there are twice.csv, twice.csv#2, a." in " ".join(result.output.split())
+
+
+def test_choosing_runs_without_comparing_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["replay", str(two_in_one(tmp_path)), "--run", "a"])
+    assert result.exit_code == 2
