@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
+from zlib import crc32
 
 import numpy as np
 
@@ -37,7 +38,9 @@ class Classes:
         return self.outputs >= count
 
     def slots_of(self, labels: Sequence[Label] | Ints) -> Ints:
-        """The slots (N) of labels, which may be places in the list of classes; -1 where all are taken.
+        """The slots (N) of labels, which may be places in the list of classes.
+
+        Where all are taken, a number below -1 that is the same for the same class.
 
         >>> classes = Classes(["cat", "dog"])
         >>> classes.add_outputs(2)
@@ -64,7 +67,7 @@ class Classes:
     def _add(self, name: str) -> int:
         if name not in self._slots:
             if len(self.names) >= MOST:
-                return -1
+                return -2 - crc32(name.encode("utf-8", "replace"))
             self._slots[name] = len(self.names)
             self.names.append(name)
         return self._slots[name]

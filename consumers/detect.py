@@ -180,7 +180,7 @@ class Gathering:
                 self._guard(partial(self._use_stream, stream, self._rows.pool(stream, slots), work, series))
 
     def _use_stream(self, stream: Sampled, pool: Pool, work: Round[StreamPiece], series: list[SeriesPiece]) -> None:
-        judged = pool.update(work.rows, sampled_block(work, stream, pool.slots, self._rows.like))
+        judged = pool.update(work.rows, sampled_block(work, stream, pool.slots, pool.like))
         for change in judged.transitions:
             piece = work.piece_at(change.at, change.offset)
             key: RowKey = pool.keys[piece.row]

@@ -19,12 +19,13 @@ from consumers.decode import matrix_of
 from consumers.pieces import StreamPiece
 from consumers.runs import StreamRow
 from consumers.samples import KEPT_SCORES, Item
-from detectors.cell import CODE_BITS, Sampled
+from detectors.cell import Sampled
 from detectors.labels.counts import class_counts
 from detectors.predictions.distribution import Distribution, calibration_error, moments_of
-from losswatch.arrays import Floats, Ints
+from losswatch.arrays import Floats
 
-LABEL_VALUES: Final = 3 + CODE_BITS
+NONE: Final = -1
+"""The slot of no sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +97,11 @@ def numbers(columns: Sequence[Tensor]) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class _Reduced:
-    """A group's numbers; ``place`` and ``anomaly`` (G, N) of single samples where values are known."""
+    """A group's numbers; ``predicted`` slots and ``anomaly`` (G, N) of single samples where values are known."""
 
     told: Distribution
     calibration: Tensor
-    place: Tensor | None = None
+    predicted: Tensor | None = None
     anomaly: Tensor | None = None
 
 
@@ -116,10 +117,10 @@ def _of_matrices(items: Sequence[Item], like: Tensor) -> _Reduced:
     values = torch.from_numpy(raw).to(device=like.device, dtype=like.dtype)
     present = torch.arange(length, device=like.device) < sizes[:, None]
     if items[0].record.kind == "logits":
-        p = values.softmax(-1)
+        p = given = values.softmax(-1)
     else:
-        p = values.clamp(min=0.0)
-        p = p / p.sum(-1, keepdim=True)
+        given = values.clamp(min=0.0)
+        p = given / given.sum(-1, keepdim=True)
     finite = p.sum(-1).isfinite()
     valid = present & finite
     p = p.masked_fill(~valid[..., None], 0.0)
@@ -127,17 +128,18 @@ def _of_matrices(items: Sequence[Item], like: Tensor) -> _Reduced:
     spoilt = (present & ~finite).any(1)
     told.class_entropy.masked_fill_(spoilt, nan)  # a NaN is a finding, not something to be averaged away
     label = _label(items, length, like)
-    known = valid & (label >= 0)
-    direct = torch.tensor([item.predicted is None for item in items], device=like.device)[:, None]
-    calibration = calibration_error(confidence, place == label, known & direct)
+    known = valid & (label != NONE)
+    predicted = _predicted(items, place)
+    calibration = calibration_error(confidence, predicted == label, known)
     normal = torch.tensor([item.normal for item in items], device=like.device)
-    anomaly = 1 - p.gather(2, normal[:, None, None].expand(-1, length, 1))[..., 0]
-    return _Reduced(told, calibration, place.masked_fill(~valid, -1), anomaly.masked_fill(~known, nan))
+    # Not normalised: that would break ties, and with them the agreement with what others compute of the same numbers.
+    anomaly = 1 - given.gather(2, normal[:, None, None].expand(-1, length, 1))[..., 0]
+    return _Reduced(told, calibration, predicted.masked_fill(~valid, NONE), anomaly.masked_fill(~known, nan))
 
 
 def _label(items: Sequence[Item], length: int, like: Tensor) -> Tensor:
-    """(G, N) slots of the labels; -1 where there is none."""
-    out = np.full((len(items), length), -1, dtype=np.int64)
+    """(G, N) slots of the labels; `NONE` where there is no sample."""
+    out = np.full((len(items), length), NONE, dtype=np.int64)
     for g, item in enumerate(items):
         if item.label is not None:
             out[g, : len(item.label)] = item.label
@@ -162,17 +164,13 @@ def _of_summaries(items: Sequence[Item], like: Tensor) -> _Reduced:
 def _of_classes(items: Sequence[Item], like: Tensor) -> _Reduced:
     """The argmax is all that is known: the mean distribution is the share of each class."""
     classes = items[0].classes
-    counts = np.stack([np.bincount(_slots(item)[_slots(item) >= 0], minlength=classes)[:classes] for item in items])
+    slots = [item.predicted for item in items if item.predicted is not None]
+    counts = np.stack([np.bincount(each[each >= 0], minlength=classes)[:classes] for each in slots])
     total = torch.tensor([size_of(item) for item in items], device=like.device).to(like)
     counted = torch.from_numpy(counts).to(like)
     nothing = torch.full_like(total, nan)
     told = Distribution.of_summary(total, counted / total[:, None], counted, nothing, torch.ones_like(total))
     return _Reduced(told, nothing)
-
-
-def _slots(item: Item) -> Ints:
-    assert item.predicted is not None
-    return item.predicted
 
 
 def _pieces(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> Iterator[Made]:
@@ -212,25 +210,26 @@ def _labels(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> I
         some = [items[g] for g in places]
         length = max(size_of(item) for item in some)
         label = _label(some, length, found.told.samples)
-        counts = class_counts(label, _predicted(found, some, places, length), width)
-        by_class = counts.to("cpu", torch.float64).numpy()
-        for g, item, count in zip(places, some, by_class, strict=True):
-            size = float((item.label >= -1).sum()) if item.label is not None else 0.0
+        predicted = _predicted(some, label) if found.predicted is None else found.predicted[places][:, :length]
+        right = ((predicted == label) & (label != NONE)).sum(1).tolist()
+        by_class = class_counts(label, predicted, width).to("cpu", torch.float64).numpy()
+        for g, item, hits, count in zip(places, some, right, by_class, strict=True):
             assert item.labels is not None
-            yield Made("labels", item.labels, piece_of(item, item.labels, np.array([size, 1.0]), count), members[g])
+            values = np.array([size_of(item), hits, 1.0])
+            yield Made("labels", item.labels, piece_of(item, item.labels, values, count), members[g])
             for row in item.judged:
-                piece = piece_of(item, row, np.array([nan, 0.0]), count[:, : row.pool.slots])
+                piece = piece_of(item, row, np.array([nan, nan, 0.0]), count[:, : row.pool.slots])
                 yield Made("labels", row, piece, members[g])
 
 
-def _predicted(found: _Reduced, items: Sequence[Item], places: Sequence[int], length: int) -> Tensor:
-    """(G, N) slots of the predicted classes; -1 where there is none."""
-    out = torch.full((len(items), length), -1, dtype=torch.int64, device=found.told.samples.device)
-    if found.place is not None:
-        width = min(length, found.place.shape[1])
-        out[:, :width] = found.place[places][:, :width]
+def _predicted(items: Sequence[Item], place: Tensor) -> Tensor:
+    """(G, N) slots of the predicted classes: ``place`` unless the item knows better."""
+    if all(item.predicted is None for item in items):
+        return place
+    out = place.clone()
     for g, item in enumerate(items):
         if item.predicted is not None:
+            out[g] = NONE
             out[g, : len(item.predicted)] = torch.from_numpy(item.predicted).to(out.device)
     return out
 
@@ -245,5 +244,5 @@ def _scores(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> I
             continue
         size = len(item.label)
         newest = slice(max(0, size - KEPT_SCORES), size)
-        told = np.stack([scores[g, newest], (item.label[newest] != item.normal).astype(np.float64)])
+        told = np.stack([scores[g, newest], (item.label[newest] != item.normal_slot).astype(np.float64)])
         yield Made("scores", item.scores, piece_of(item, item.scores, np.zeros(0), told), order)

@@ -26,7 +26,8 @@ WIDTHS: Final = (4, 8, 16, 32, 64, 128, 256)
 CLASS_STREAMS: Final = {"predictions", "labels", "scores"}
 """Streams that know classes by their slots."""
 CLASS_WIDTHS: Final = (0, 4, 16, 64, 256, 1024)
-"""Slots of the pools of streams whose slots are classes."""
+"""Slots of the pools of streams whose slots are classes. Labels of the most are counted in float32, or a few phases
+would make a snapshot longer than a broker takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ class Rows:
     def pool(self, stream: Stream, slots: int = 0) -> Pool:
         """The pool of a stream, made at its first use."""
         if (stream, slots) not in self.pools:
-            self.pools[stream, slots] = Pool(stream, slots, self._cells, self.defaults, self.like)
+            like = self.like.float() if (stream, slots) == ("labels", CLASS_WIDTHS[-1]) else self.like
+            self.pools[stream, slots] = Pool(stream, slots, self._cells, self.defaults, like)
         return self.pools[stream, slots]
 
     def drop(self, run: Run) -> None:

@@ -36,7 +36,7 @@ class Item:
     classes: int
     """0 where none are predicted."""
     label: Ints | None
-    """(N) slots of the labels, -1 where all are taken."""
+    """(N) slots of the labels, see `consumers.classes.Classes.slots_of`."""
     predicted: Ints | None
     """(N) slots of the predicted classes, where those are not simply the places of the largest probabilities."""
     predictions: StreamRow | None = None
@@ -45,7 +45,8 @@ class Item:
     """Rows of other phases that are judged against this one's labels."""
     scores: StreamRow | None = None
     normal: int = 0
-    """The class that is no anomaly."""
+    """The output of the class that is no anomaly."""
+    normal_slot: int = 0
     representation: StreamRow | None = None
     proxies: Sequence[tuple[StreamRow, str, str]] = ()
     coverage: Sequence[tuple[StreamRow, str | None]] = ()
@@ -63,15 +64,19 @@ def item_of(rows: Rows, run: Run, record: Predictions, order: int, settle: Calla
         return rows.sampled(run, StreamKey(stream, record.phase, subject), slots, settle)  # type: ignore[arg-type]
 
     classes, predicted = _classes(run, record)
+    ranked = record.kind in {"probabilities", "logits"}
     label = run.classes.slots_of(record.labels) if record.labels else None
+    normal = int(run.thresholds().get("normal_class", rows.defaults.get("normal_class", 0)))
+    normal = min(max(normal, 0), max(classes - 1, 0))
+    moved = ranked and label is not None and predicted is not None
+    normal_slot = int(run.classes.slots_of([normal])[0]) if moved else normal
     predictions = row("predictions", classes if classes <= MOST else 0) if classes else None
     if classes and predictions is None:
         return None
-    known, ranked = len(run.classes.names), record.kind in {"probabilities", "logits"}
+    known = len(run.classes.names)
     labels = row("labels", known) if label is not None and classes else None
     others = [key for key in run.streams if key.stream == "labels" and key.phase != TRAIN]
     judged = [rows.sampled(run, key, known, settle) for key in others] if labels and record.phase == TRAIN else []
-    normal = int(run.thresholds().get("normal_class", rows.defaults.get("normal_class", 0)))
     return Item(
         run,
         record,
@@ -82,7 +87,8 @@ def item_of(rows: Rows, run: Run, record: Predictions, order: int, settle: Calla
         labels=labels,
         judged=[found for found in judged if found is not None],
         scores=row("scores", KEPT_SCORES) if label is not None and ranked else None,
-        normal=min(max(normal, 0), max(classes - 1, 0)),
+        normal=normal,
+        normal_slot=normal_slot,
         representation=row("representation") if record.embeddings is not None else None,
         proxies=[
             (found, a, b)

@@ -7,6 +7,7 @@ where the partition is to be read again.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,6 +26,12 @@ from detectors.cell import PAIRS, SAMPLED, Pair, Sampled
 from losswatch.schema import Finding, RunStart
 
 VERSION: Final = 3
+LARGE: Final = 262_144
+"""Bytes from which on a snapshot is compressed: a broker with the usual limit of 1 MB must take it."""
+MOST_BYTES: Final = 67_108_864
+"""Longest snapshot that is read, uncompressed."""
+COMPRESSED: Final = b"\x78"
+"""First byte of what zlib makes; of a msgpack mapping it is another one."""
 MARKER_KEY: Final = b"\xff marker"
 """No run has this key: run ids are UTF-8, in which the byte FF does not occur."""
 
@@ -60,9 +67,7 @@ def snapshot(fleet: Fleet, runs: Sequence[Run]) -> list[bytes]:
         data = members[0].pool.pack([row.row for row in members])
         packed |= {(pool_id, row.row): value for row, value in zip(members, data, strict=True)}
     return [
-        msgpack.packb(
-            _outline(run) | {"rows": [[*row.what, row.pool.digest, packed[id(row.pool), row.row]] for row in each]}
-        )
+        _packed(_outline(run) | {"rows": [[*row.what, row.pool.digest, packed[id(row.pool), row.row]] for row in each]})
         for run, each in zip(runs, rows, strict=True)
     ]
 
@@ -179,10 +184,15 @@ def _outline(run: Run) -> dict[str, Any]:
     }
 
 
+def _packed(fields: dict[str, Any]) -> bytes:
+    data: bytes = msgpack.packb(fields)
+    return data if len(data) < LARGE else zlib.compress(data, 1)
+
+
 def _load(data: bytes) -> dict[str, Any]:
     try:
-        fields = msgpack.unpackb(data)
-    except ValueError as error:
+        fields = msgpack.unpackb(zlib.decompressobj().decompress(data, MOST_BYTES) if data[:1] == COMPRESSED else data)
+    except (ValueError, zlib.error) as error:
         raise SnapshotUnusable(f"not a snapshot: {error}") from error
     if not isinstance(fields, dict) or fields.get("v") != VERSION:
         raise SnapshotUnusable("a snapshot of another version")

@@ -150,7 +150,7 @@ VALUES: Final[Mapping[Sampled, Columns]] = {
         ("mean", "predicted"),
     ),
     "labels": Columns(
-        ("samples", "judged"), ("labelled", "predicted", "hit", *(f"code_{bit}" for bit in range(CODE_BITS)))
+        ("samples", "right", "judged"), ("labelled", "predicted", "hit", *(f"code_{bit}" for bit in range(CODE_BITS)))
     ),
     "scores": Columns((), ("score", "positive")),
     "representation": Columns(
@@ -183,7 +183,8 @@ VALUES: Final[Mapping[Sampled, Columns]] = {
 }
 """What the blocks of records hold. Each is explained where it is made: `detectors.predictions.distribution`,
 `detectors.labels.counts`, `detectors.representation.geometry`, `detectors.proxy.correlation`,
-`detectors.coverage.neighbours`. ``judged`` is 1 for a record of the row's phase, 0 for one of the training phase."""
+`detectors.coverage.neighbours`. ``judged`` is 1 for a record of the row's phase, 0 for one of the training phase;
+``right`` counts the samples whose class is predicted, those of classes without a slot too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,12 +76,13 @@ NEVER_PREDICTED = Kind(
 )
 AVERAGES = ("precision", "recall", "f1")
 COUNTS = ("labelled", "predicted", "hit")
+ROWS = ("recent_samples", "all_samples", "recent_right", "all_right")
 
 
 def counts(block: Block) -> tuple[Tensor, dict[str, Tensor]]:
     """Which records of the row's own phase can be used (R, T), and their counts by class (R, K, T), else 0."""
     values = block.values
-    valid = block.mask & (values["judged"] == 1) & (values["samples"] >= 1)
+    valid = block.mask & (values["judged"] == 1) & (values["samples"] >= 1) & values["right"].isfinite()
     valid &= torch.stack([values[name].isfinite().all(1) for name in COUNTS]).all(0)
     return valid, {name: torch.where(valid[:, None], values[name].clamp(0.0, 2.0**22), 0.0) for name in COUNTS}
 
@@ -125,14 +126,15 @@ class Confusion:
     def init(self, rows: int, slots: int, like: Tensor) -> State:
         """Counts by class (R, K), discounted and since the start; of samples and records (R)."""
         state = {f"{of}_{name}": like.new_zeros(rows, slots) for of in ("recent", "all") for name in COUNTS}
-        state |= {name: like.new_zeros(rows) for name in ("recent_samples", "all_samples", "records")}
+        state |= {name: like.new_zeros(rows) for name in (*ROWS, "records")}
         return state | {"unpredicted": like.new_zeros(rows, slots)}
 
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """See `detectors.cell.Cell.update`."""
         valid, count = counts(block)
         steps = block.mask.sum(-1)
-        count["samples"] = torch.where(valid, block.values["samples"].clamp(0.0, 1e9), 0.0)
+        for name in ("samples", "right"):
+            count[name] = torch.where(valid, block.values[name].clamp(0.0, 1e9), 0.0)
         decay = decay_of(self.window)
         sums = {f"recent_{name}": discounted_sum(state[f"recent_{name}"], x, decay) for name, x in count.items()}
         sums |= {f"all_{name}": state[f"all_{name}"][..., None] + x.cumsum(-1) for name, x in count.items()}
@@ -148,13 +150,13 @@ class Confusion:
         share = recent.labelled / recent.labelled.sum(1, keepdim=True)
         rare = share < thresholds[RARE.name][:, None, None]
         readings = {
-            "label_accuracy_ratio": sums["recent_hit"].sum(1) / sums["recent_samples"],
+            "label_accuracy_ratio": sums["recent_right"] / sums["recent_samples"],
             **{f"macro_{of}_ratio": value for of, value in macro.items()},
             **{f"weighted_{of}_ratio": value for of, value in weighted.items()},
             "rare_f1_ratio": recent.macro(recent.f1, rare & (recent.labelled >= PRESENT)),
             "macro_gap_ratio": gap,
             "class_imbalance_ratio": torch.where(rarest.isfinite(), imbalance, torch.nan),
-            "label_accuracy_since_start_ratio": sums["all_hit"].sum(1) / sums["all_samples"],
+            "label_accuracy_since_start_ratio": sums["all_right"] / sums["all_samples"],
             "macro_f1_since_start_ratio": whole.macro(whole.f1),
             "weighted_f1_since_start_ratio": whole.weighted(whole.f1),
             "class_label_ratio": share,

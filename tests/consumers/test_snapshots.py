@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import itertools
+import zlib
+from typing import Any
 
 import msgpack
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumers.decode import Decoded
 from consumers.fleet import Fleet
 from consumers.picture import Painter
 from consumers.snapshots import SnapshotUnusable, next_offsets, restore, snapshot
 from detectors import catalog
 from detectors.components.balance import Balance
 from detectors.predictions.diversity import Diversity
+from losswatch.schema import Predictions
 from tests.consumers.builders import a_fleet, a_story, decoded, make_start, make_steps, told
 
 ITEMS = decoded(
@@ -141,6 +146,30 @@ def test_a_run_that_is_here_already_is_not_restored_over() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", msgpack.packb([1]), msgpack.packb({"v": 2}), msgpack.packb({"v": 1})])
 def test_bytes_that_are_no_snapshot_say_so(data: bytes) -> None:
+    with pytest.raises(SnapshotUnusable):
+        next_offsets(data)
+
+
+def test_five_phases_of_a_thousand_classes_fit_into_a_record_of_a_broker() -> None:
+    rng = np.random.default_rng(0)
+    fleet = a_fleet()
+    for step in range(8):
+        labels = rng.integers(0, 1000, 4000)
+        predicted = np.where(rng.random(4000) < 0.7, labels, rng.integers(0, 1000, 4000))
+        for place in range(5):
+            common: dict[str, Any] = {"run": "r", "time": 0.0, "phase": f"phase-{place}", "step": step}
+            told = Predictions(**common, kind="classes", values=predicted, labels=labels)
+            fleet.take([Decoded(told, decoded([told], first=5 * step + place)[0].message)])
+    (data,) = snapshot(fleet, [fleet.runs["r"]])
+    assert len(data) < 700_000, "a broker takes 1 MB, and findings come on top"
+    other = a_fleet()
+    restore(other, data)
+    assert readings(other) == readings(fleet)
+    assert next_offsets(data) == next_offsets(zlib.decompress(data))
+
+
+@pytest.mark.parametrize("data", [b"\x78", b"\x78\x01junk", zlib.compress(b"\xc1"), zlib.compress(SNAPSHOT)[:-40]])
+def test_compressed_bytes_that_are_no_snapshot_say_so(data: bytes) -> None:
     with pytest.raises(SnapshotUnusable):
         next_offsets(data)
 

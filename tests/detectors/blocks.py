@@ -99,6 +99,7 @@ def labels(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]
     judged = (rng.random((rows, steps)) < 0.9).astype(np.float64)
     return {
         "samples": np.full((rows, steps), float(samples)),
+        "right": hit.sum(1),
         "judged": judged,
         "labelled": labelled,
         "predicted": predicted,

@@ -33,6 +33,7 @@ def block_of(
         torch.ones(1, steps, dtype=torch.bool),
         {
             "samples": torch.full((1, steps), float(size), dtype=torch.float64),
+            "right": torch.from_numpy((labels == predicted).sum(1)).double()[None],
             "judged": torch.ones(1, steps, dtype=torch.float64)
             if judged is None
             else torch.from_numpy(judged).double()[None],
