@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from consumers.rows import Limits
 from service.replay.engine import Outcome, Replay
+from service.replay.event_folders import Folders, folders_of
 from service.replay.files import NoSuchFile, files_of
-from service.replay.sources import Direction, Log, NoLog, Options, open_log
+from service.replay.readers import tensorboard
+from service.replay.sources import Direction, Log, NoLog, Options, open_events, open_log
 from service.serve import CannotServe, deployed_thresholds
 from service.settings import Settings
 
@@ -50,6 +52,8 @@ class Request:
     thresholds: Mapping[str, float]
     searched: frozenset[Path] = frozenset()
     """Those of the paths that were found in folders."""
+    folders: Folders = field(default_factory=dict)
+    """Those of the paths that are folders with several event files of one run."""
 
     @classmethod
     def of(
@@ -84,10 +88,15 @@ class Request:
             metrics={name: _metric(column) for name, column in named.items()},
         )
         searched = frozenset(path for path, asked in found.items() if not asked)
-        return cls(list(found), options, settings, {**known, **own}, searched)
+        folders = folders_of(found) if options.format in (None, tensorboard.FORMAT.name) else {}
+        home = {file: folder for folder, files in folders.items() for file, _ in files}
+        paths = list(dict.fromkeys(home.get(path, path) for path in found))
+        return cls(paths, options, settings, {**known, **own}, searched, folders)
 
     def open(self, path: Path) -> Log:
-        """The log in a file. Raises Unreadable."""
+        """The log in a file, or in the event files of a folder. Raises Unreadable."""
+        if (files := self.folders.get(path)) is not None:
+            return open_events(path, files, self.options)
         return open_log(path, self.options)
 
     def overlooks(self, outcome: Outcome) -> bool:

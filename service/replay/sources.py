@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -14,7 +14,7 @@ from service.replay.columns import Columns
 from service.replay.head import Head
 from service.replay.mapping import Namer, Options, Place, hash_of
 from service.replay.notes import NoLog, Notes, Unreadable
-from service.replay.readers import FORMATS, wire
+from service.replay.readers import FORMATS, tensorboard, wire
 from service.replay.readers.format import Format
 from service.replay.steps import StepColumn, Stepper, find
 
@@ -73,6 +73,11 @@ def open_log(path: Path, options: Options | None = None) -> Log:
         if chosen.format == each.name or (chosen.format is None and each.detect(head)):
             return TableLog(path, head, each, chosen)
     raise NoLog(path, 1, _strange(head))
+
+
+def open_events(folder: Path, files: Sequence[tuple[Path, str | None]], options: Options | None = None) -> Log:
+    """The log in the event files of a run: see `service.replay.event_folders.Folders`. Raises Unreadable."""
+    return TableLog(folder, Head.of(files[0][0]), tensorboard.of_files(files), options or Options())
 
 
 class WireLog:
@@ -200,7 +205,7 @@ def run_of(path: Path) -> str:
     >>> run_of(Path("exp/train3/results.csv"))
     'exp/train3/results.csv'
     """
-    return shortened(path.as_posix(), MAX_NAME - 8)
+    return shortened(path.as_posix() if path.name else path.resolve().name, MAX_NAME - 8)
 
 
 def shortened(name: str, most: int) -> str:

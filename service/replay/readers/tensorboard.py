@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
 from service.replay import jsonlines, notes
 from service.replay.columns import Columns
 from service.replay.head import Head
+from service.replay.mapping import split_phase
 from service.replay.notes import Notes, Unreadable
 from service.replay.readers.format import Format
 from service.replay.scheme import Scheme
@@ -19,6 +23,27 @@ PHASES: Final = {"validation": "val/", "val": "val/", "eval": "val/", "test": "t
 
 def events(path: Path, head: Head, said: Notes) -> Iterator[Columns]:
     """The scalars of an event file: those of one step, written one after the other, are a row."""
+    yield from jsonlines.chunks(_rows_of(path, None, said))
+
+
+def of_files(files: Sequence[tuple[Path, str | None]]) -> Format:
+    """The format of a folder with several files of one run: see `service.replay.event_folders.Folders`."""
+
+    def read(path: Path, head: Head, said: Notes) -> Iterator[Columns]:
+        rows = (_rows_of(file, series, said) for file, series in files)
+        yield from jsonlines.chunks(heapq.merge(*rows, key=itemgetter("wall_time")))
+
+    return replace(FORMAT, read=read, title=f"{len(files)} TensorBoard event files of one run")
+
+
+def first_tag(path: Path) -> str | None:
+    """The name of the first scalar in an event file."""
+    row: Mapping[str, Any] = next(_rows_of(path, None, Notes()), {})
+    return next((name for name in row if name not in ("step", "wall_time")), None)
+
+
+def _rows_of(path: Path, series: str | None, said: Notes) -> Iterator[dict[str, Any]]:
+    """The rows of a file; of a file for one series of `add_scalars`, that name goes with its tag."""
     try:
         from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
     except ModuleNotFoundError:
@@ -26,17 +51,22 @@ def events(path: Path, head: Head, said: Notes) -> Iterator[Columns]:
             path, None, "event files need the package tensorboard: pip install 'losswatch-service[replay]'"
         ) from None
     found = LegacyEventFileLoader(str(path)).Load()  # the one that does not make a tensor of every number
-    yield from jsonlines.chunks(_rows(found, PHASES.get(path.parent.name, ""), said))
+    prefix = PHASES.get(path.parent.name, "")
+    if series is None:
+        return _rows(found, f"{prefix}{{}}", said)
+    name = series.replace("{", "{{").replace("}", "}}")
+    return _rows(found, f"{name}/{{}}" if split_phase(f"{series}/x")[0] else f"{prefix}{{}}/{name}", said)
 
 
-def _rows(found: Iterator[Any], prefix: str, said: Notes) -> Iterator[dict[str, Any]]:
+def _rows(found: Iterator[Any], named: str, said: Notes) -> Iterator[dict[str, Any]]:
+    """``named`` makes the name of a column of a tag."""
     row: dict[str, Any] = {}
     scalars: set[str] = set()
     while (event := _next(found, said)) is not None:
         for value in event.summary.value:
             if (number := _scalar(value, scalars)) is None:
                 continue
-            name = f"{prefix}{value.tag}"
+            name = named.format(value.tag)
             if row and (row["step"] != event.step or name in row):
                 yield row
                 row = {}
