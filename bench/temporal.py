@@ -22,7 +22,7 @@ from bench.machine import machine
 from bench.temporal_logs import LoggedSeries, injected, read
 from bench.temporal_measures import Peaks, delays, peaks
 from bench.temporal_methods import METHODS, own
-from bench.temporal_noise import measure, plot, table
+from bench.temporal_noise import DECLARED, measure, plot, summary, table
 from bench.temporal_runs import Floats, Labelled, make
 
 ROOT: Final = Path(__file__).parent.parent
@@ -83,7 +83,7 @@ def main() -> None:
     """Measure, print, and write where it is kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--noise", action="store_true", help="measure run lengths on noise instead")
-    parser.add_argument("--total", type=int, default=2_000_000, help="values of each noise and length")
+    parser.add_argument("--total", type=int, default=4_000_000, help="values of each noise and length")
     parser.add_argument("--series", type=int, default=400, help="made-up series of each part")
     parser.add_argument("--part", choices=list(SEEDS), default="test", help="what to judge (default test)")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
@@ -93,7 +93,8 @@ def main() -> None:
     torch.set_num_threads(1)
     if options.noise:
         measured = measure(options.total)
-        text = f"![Run lengths](images/{PICTURE.name})\n\n{table(measured)}\n"
+        tables = "\n\n".join([summary(measured), *(table(measured, steps) for steps in reversed(DECLARED))])
+        text = f"![Run lengths](images/{PICTURE.name})\n\n{tables}\n"
         print(text)
         if options.write:
             PICTURE.write_text(plot(measured), encoding="utf-8")

@@ -81,7 +81,7 @@ def after(x: Tensor, count: Tensor) -> Tensor:
 
 def weight_of(count: Tensor, decay: float) -> Tensor:
     """The discounted sum of so many ones."""
-    return (1 - decay**count) / (1 - decay)
+    return torch.expm1(count * math.log(decay)).div_(decay - 1)
 
 
 def bounded(x: Tensor) -> Tensor:

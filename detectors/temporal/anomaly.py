@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
-from detectors.recurrence import last, packed, previous
+from detectors.recurrence import packed
+from detectors.temporal.calibration import Calibration
 from detectors.temporal.features import Features
 from detectors.temporal.forecast import Forecaster
 from detectors.temporal.tail import Prior, Tail
@@ -30,8 +31,6 @@ PRIORS: Final = (
     Prior(bend=1.0, settle=60.0, mean=0.177, square=0.101, number=0.098, excess=0.225),
 )
 """Of all features but the freeze, which is a probability already."""
-PARSIMONY: Final = 1.43
-"""Nats of surprise, of the most surprising feature, for one nat of run length; docs/temporal.md shows what holds."""
 RAREST: Final = 1e12
 FARTHEST: Final = 1e36
 """Larger values count as this, so that sums of a few stay finite in float32."""
@@ -85,10 +84,9 @@ ANOMALY: Final = Kind(
 class TemporalAnomaly:
     """Bad where the newest value is rarer than once in ``anomaly_run_length`` steps by the series' own past.
 
-    Forecast, features, the tail of each; the most surprising feature counts. A score s says that so much is seen
-    about once in ``50_000 ** (s / (1 - s))`` steps: 0.5 is the default run length. It counts only where it is above all
-    before it, each faded by its age (``fading``): what an anomaly leaves behind is not told again. Unknown for
-    ``warm_up`` values.
+    Forecast, features, the tail of each; the most surprising feature counts, by how often the series surprises so
+    much. A score s says that it does about once in ``50_000 ** (s / (1 - s))`` steps: 0.5 is the default run length.
+    Unknown for ``warm_up`` values.
 
     >>> import torch
     >>> value = torch.cat([torch.sin(torch.arange(200.0) ** 2), torch.tensor([9.0])])[None]
@@ -103,8 +101,8 @@ class TemporalAnomaly:
     forecaster: Forecaster = field(default_factory=Forecaster)
     features: Features = field(default_factory=Features)
     tail: Tail = field(default_factory=lambda: Tail(PRIORS))
+    calibration: Calibration = field(default_factory=Calibration)
     warm_up: int = 16
-    fading: float = 60.0
     band: float = 3.0
     dtype: torch.dtype = torch.float32
     """Of all that is remembered; rounding then moves a score by a few millionths."""
@@ -123,17 +121,17 @@ class TemporalAnomaly:
     )
 
     def init(self, rows: int, slots: int, like: Tensor) -> State:
-        """The states of the parts, ``count`` of values and ``peak``, the faded log of the largest surprise (R). All in
-        ``dtype``, but the newest value."""
+        """The states of the parts and the ``count`` of values (R). All in ``dtype``, but the newest value."""
         del slots
         narrow = like.new_zeros((), dtype=self.dtype)
         parts = {
             "forecast": self.forecaster.init(rows, narrow),
             "features": self.features.init(rows, narrow, like),
             "tail": self.tail.init(rows, narrow),
+            "calibration": self.calibration.init(rows, narrow),
         }
         state = {f"{part}_{name}": x for part, states in parts.items() for name, x in states.items()}
-        return state | {"count": narrow.new_zeros(rows), "peak": narrow.new_full((rows,), -math.inf)}
+        return state | {"count": narrow.new_zeros(rows)}
 
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """See `detectors.cell.Cell.update`."""
@@ -168,8 +166,8 @@ class TemporalAnomaly:
         number = (count - self.warm_up).clamp_(min=0.0)
         tail_state, surprise = self.tail.update(_of(state, "tail"), found[:, :judged], count, warm, number, taken)
         best = torch.cat([surprise, found[:, judged:]], dim=1).max(dim=1)
-        counted, peak = self._counted(state["peak"], torch.where(warm, best.values * noisy, 0.0), place)
-        nats = counted / PARSIMONY
+        surprise = torch.where(warm, best.values * noisy, 0.0)
+        calibration_state, nats = self.calibration.update(_of(state, "calibration"), surprise, number, taken)
         width = self.band * forecast.noise
         packed_readings = {
             "anomaly_score": nats / (nats + math.log(RUN_LENGTH.default)),
@@ -177,7 +175,7 @@ class TemporalAnomaly:
             "anomaly_expected": forecast.expected,
             "anomaly_low": forecast.expected - width,
             "anomaly_high": forecast.expected + width,
-            "anomaly_change": torch.where(counted > 0, best.indices + 1, 0).to(x.dtype),
+            "anomaly_change": torch.where(nats > 0, best.indices + 1, 0).to(x.dtype),
             "anomaly_direction": sign,
         }
         known = torch.where(valid, (valid.cumsum(-1) - 1).clamp(min=0), 0)
@@ -187,16 +185,9 @@ class TemporalAnomaly:
             for name, reading in packed_readings.items()
         }
         parts = {"forecast": forecast_state, "features": feature_state, "tail": tail_state}
+        parts["calibration"] = calibration_state
         end = {f"{part}_{name}": x for part, states in parts.items() for name, x in states.items()}
-        end |= {"count": state["count"] + taken, "peak": last(peak, taken, state["peak"])}
-        return end, readings
-
-    def _counted(self, before: Tensor, surprise: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-        """``surprise`` (R, T) where it is above all before it, each faded by its age, else 0; the faded peaks."""
-        log, age = surprise.log(), place / self.fading
-        rising = (log + age).cummax(-1).values
-        peak = torch.maximum(rising - age, before[:, None] - age - 1 / self.fading)
-        return torch.where(log >= previous(peak, before) - 1 / self.fading, surprise, 0.0), peak
+        return end | {"count": state["count"] + taken}, readings
 
 
 def _of(state: State, part: str) -> State:

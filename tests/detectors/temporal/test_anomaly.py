@@ -86,9 +86,10 @@ def test_a_loss_that_falls_to_nothing_at_once_is_too_good_to_be_true() -> None:
 
 @pytest.mark.parametrize("factor", [0.3, 0.5, 0.7])
 def test_a_lowered_learning_rate_is_healthy(factor: float) -> None:
-    values = falling(5)
-    values[300:] *= factor
-    assert not alarms(judged(values, LOSS))
+    values = np.stack([falling(seed) for seed in range(40)])
+    values[:, 300:] *= factor
+    found = judged(values, LOSS)
+    assert not [step for row in range(40) for step in alarms(found, row) if 300 <= step < 400]
 
 
 def test_a_loss_that_diverges_is_found() -> None:
@@ -127,13 +128,17 @@ def test_healthy_losses_raise_next_to_no_alarms() -> None:
     assert sum(len(alarms(output, row)) for row in range(40)) <= 4
 
 
-def test_the_threshold_is_a_number_of_steps_between_false_alarms() -> None:
-    values = np.random.default_rng(8).standard_normal((50, 4000))
-    measured = {
-        length: (judged(values, run_length=length).verdicts[ANOMALY.name] == BAD).sum() for length in (300, 3000)
-    }
-    for length, found in measured.items():
-        assert values.size / length / 8 < found < values.size / length * 2  # light tails: longer than declared
+@pytest.mark.parametrize("noise", ["white", "heavy", "walking"])
+def test_the_threshold_is_a_number_of_steps_between_false_alarms(noise: str) -> None:
+    rng = np.random.default_rng(8)
+    values = rng.standard_t(3, (25, 8000)) if noise == "heavy" else rng.standard_normal((25, 8000))
+    if noise == "walking":
+        for t in range(1, 8000):
+            values[:, t] += 0.9 * values[:, t - 1]
+    rarity = judged(values).readings["anomaly_rarity_steps"].numpy()
+    for length in (1000, 5000):
+        onsets = sum(int((np.diff(np.flatnonzero(row >= length), prepend=-81) > 80).sum()) for row in rarity)
+        assert values.size / length / 2.5 < onsets < values.size / length * 2
 
 
 def test_the_score_is_one_half_at_the_default_run_length() -> None:
