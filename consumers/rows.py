@@ -21,7 +21,7 @@ from consumers.telemetry import Telemetry
 from detectors.cell import Cell, Sampled, Stream
 from losswatch.arrays import Ints
 
-WIDTHS: Final = (4, 8, 16, 32, 64, 128, 256)
+WIDTHS: Final = (2, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)
 """Slots of the objective pools: an objective lives in the narrowest that holds its components."""
 CLASS_STREAMS: Final = {"predictions", "labels", "scores"}
 """Streams that know classes by their slots."""

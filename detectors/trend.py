@@ -61,10 +61,12 @@ class Trend:
         value = torch.where(valid, bounded(x), 0.0)
         ones = valid.to(x.dtype)
         count = state["count"][..., None] + ones.cumsum(-1)
-        before = previous(held(value, valid, state["newest"]), state["newest"])
+        newest = held(value, valid, state["newest"])
+        before = previous(newest, state["newest"])
         second, third = valid & (count > 1), valid & (count > 2)
         difference = torch.where(second, value - before, 0.0)
-        before_that = previous(held(difference, second, state["difference"]), state["difference"])
+        step = held(difference, second, state["difference"])
+        before_that = previous(step, state["difference"])
         terms = {
             "fast": (value, self.fast),
             "fast_weight": (ones, self.fast),
@@ -86,8 +88,8 @@ class Trend:
             count=count,
         )
         end = {name: last(values, steps, state[name]) for name, values in sums.items()}
-        end["newest"] = last(held(value, valid, state["newest"]), steps, state["newest"])
-        end["difference"] = last(held(difference, second, state["difference"]), steps, state["difference"])
+        end["newest"] = last(newest, steps, state["newest"])
+        end["difference"] = last(step, steps, state["difference"])
         end["count"] = last(count, steps, state["count"])
         return end, movement
 
