@@ -31,7 +31,7 @@ def _describe_leakage(facts: Facts) -> str:
 
 def _describe_capacity(facts: Facts) -> str:
     if facts.state == "resolved":
-        return f"The model no longer has too many parameters for its training samples (declared by {facts.phase})."
+        return f"The model no longer has too many parameters for the samples of phase {facts.phase}."
     return (
         f"The model has {facts.readings['parameters_per_sample']:,.0f} parameters for each sample of "
         f"phase {facts.phase}: it can learn them by heart. Watch the gap to validation; a "

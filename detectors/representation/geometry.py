@@ -76,5 +76,5 @@ def _rank(centred: Tensor) -> Tensor:
 def _alignment(distance: Tensor, both: Tensor, label: Tensor | None) -> Tensor:
     if label is None:
         return distance.new_full((len(distance),), torch.nan)
-    alike = both & (label[:, :, None] == label[:, None, :]) & (label >= 0)[:, :, None]
+    alike = both & (label[:, :, None] == label[:, None, :]) & (label != -1)[:, :, None]
     return torch.where(alike, distance, 0.0).sum((1, 2)) / alike.sum((1, 2))

@@ -22,7 +22,6 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from losswatch import arrays
-from losswatch.arrays import Floats
 from losswatch.schema import BY_TYPE, INBOUND, Record
 
 JSON: Final = "application/json"
@@ -31,6 +30,8 @@ MSGPACK: Final = "application/vnd.losswatch+msgpack"
 VERSION: Final = 1
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Longest record value that is looked at."""
+LONG: Final = 1024
+"""Entries from which on a column is worth the look for a shorter type."""
 MAX_DETAIL: Final = 300
 """Most characters of a `WireError`'s detail."""
 
@@ -137,14 +138,15 @@ def _buffer(values: Any) -> Any:
         raise TypeError(f"cannot encode {type(values).__name__}")
     if values.ndim == 1 and values.dtype == np.float64 and not arrays.reported(values).all():
         return arrays.to_lists(values)
-    return arrays.to_buffer(_shortened(values) if values.ndim == 2 else values)
+    return arrays.to_buffer(_shortened(values) if values.ndim == 2 or len(values) >= LONG else values)
 
 
-def _shortened(values: Floats) -> npt.NDArray[Any]:
-    """The values in the shortest of the wire's float types that holds them exactly."""
+def _shortened(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The values in the shortest of the wire's types that holds them exactly."""
+    dtypes = (np.float16, np.float32) if values.dtype.kind == "f" else (np.uint8, np.uint16, np.uint32)
     with np.errstate(over="ignore"):
-        for dtype in (np.float16, np.float32):
+        for dtype in dtypes:
             shorter = values.astype(dtype)
-            if np.array_equal(shorter, values, equal_nan=True):
+            if np.array_equal(shorter, values, equal_nan=values.dtype.kind == "f"):
                 return shorter
     return values

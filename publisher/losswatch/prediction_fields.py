@@ -103,8 +103,8 @@ def _summary(phase: str, step: int, numbers: npt.NDArray[np.float64]) -> dict[st
         "step": step,
         "kind": "summary",
         "n": int(count),
-        "mean": mean.tolist(),
-        "counts": counts.astype(np.int64).tolist(),
+        "mean": mean.astype(np.float32),  # of 100,000 classes it must fit into a record
+        "counts": counts.astype(np.int64),
         "mean_entropy": entropy,
         "mean_max": largest,
     }

@@ -172,7 +172,7 @@ def test_a_regressor_reports_features_errors_and_true_values_without_classes() -
             slices=["a", None],
             phase="val",
         )
-        run.predictions(5, errors={"mae": [0.5] * 60_000, "other": [0.5] * 60_000}, labels=[1, 2])
+        run.predictions(5, errors={"mae": [0.1] * 60_000, "other": [0.1] * 60_000}, labels=[1, 2])
         run.predictions(6, labels=[1, 2])
         run.predictions(7, features="no array")
     reference, first, second, end = records_of(transport.records, PREDICTIONS)[1:]

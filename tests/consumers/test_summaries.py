@@ -1,0 +1,75 @@
+"""From 2 to 100,000 classes: what the hook sends as samples or as a summary gives the same readings."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import pytest
+import torch
+
+import losswatch
+from consumers.picture import Painter
+from losswatch.encoding import decode
+from losswatch.headers import content_type
+from losswatch.prediction_fields import summary_fields
+from losswatch.schema import Predictions
+from losswatch.transport import MemoryTransport
+from tests.consumers.builders import a_fleet, decoded
+
+TOLERANCE: Final = 1e-3
+"""Absolute, of ratios from 0 to 1: half precision has 11 bits."""
+ENTROPIES: Final = (
+    "class_entropy_ratio",
+    "sample_entropy_ratio",
+    "mutual_information_ratio",
+    "class_perplexity_ratio",
+    "max_class_probability_ratio",
+)
+
+
+def readings(record: Predictions) -> dict[str, float]:
+    fleet = a_fleet()
+    assert fleet.take(decoded([record]))[1] == []
+    found = Painter(fleet, 1e9).paint(0.0).of_run("r")
+    return {name: found[name][record.phase,] for name in (*ENTROPIES, "unique_classes")}
+
+
+def sent(logits: torch.Tensor) -> Predictions:
+    transport = MemoryTransport()
+    with losswatch.start("r", transport=transport, advice="off") as run:
+        run.predictions(0, logits=logits)
+    records = [decode(each.value, content_type(each.headers)) for each in transport.records]
+    return next(record for record in records if isinstance(record, Predictions))
+
+
+def by_hand(logits: torch.Tensor) -> dict[str, float]:
+    """In numpy, sample by sample."""
+    p = np.exp(logits.double().numpy() - logits.double().logsumexp(1, keepdim=True).numpy())
+    size = np.log(p.shape[1])
+    mean = p.mean(0)
+    whole = -float(mean @ np.log(mean)) / size
+    each = float(np.mean([-row @ np.log(row) for row in p])) / size
+    perplexity = (np.exp(whole * size) - 1) / (p.shape[1] - 1)
+    told = dict(zip(ENTROPIES, (whole, each, whole - each, perplexity, mean.max()), strict=True))
+    return told | {"unique_classes": float(len(np.unique(p.argmax(1))))}
+
+
+@pytest.mark.parametrize(
+    ("samples", "classes", "kind"),
+    [(256, 2, "logits"), (64, 10, "logits"), (64, 1000, "logits"), (256, 1000, "summary"), (8, 100_000, "summary")],
+)
+def test_what_the_hook_sends_says_what_the_samples_said(samples: int, classes: int, kind: str) -> None:
+    logits = 2 * torch.randn(samples, classes, generator=torch.Generator().manual_seed(classes))
+    record = sent(logits)
+    assert record.kind == kind
+    assert readings(record) == pytest.approx(by_hand(logits), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("classes", [2, 30, 5000])
+def test_samples_and_their_summary_give_the_same_readings(classes: int) -> None:
+    values = np.random.default_rng(classes).normal(0, 2, (40, classes))
+    common = {"run": "r", "time": 0.0}
+    whole = {"phase": "test", "step": 3, "kind": "logits", "values": values}
+    found = readings(Predictions(**common, **whole))
+    assert readings(Predictions(**common, **summary_fields(whole))) == pytest.approx(found, abs=1e-6)
