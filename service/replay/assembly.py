@@ -213,8 +213,10 @@ class Assembly:
     def _declare(self, time: float) -> Iterator[Record]:
         """A run_start where there is something new to declare."""
         metrics = self._namer.directions()
-        phases = self._namer.summed if self._scheme.sums else ()
-        objective = {phase: Objective(form="sum") for phase in phases}
+        weights = self._scheme.weights
+        phases = self._namer.summed if self._scheme.sums or weights else ()
+        formula = Objective(form="weighted_sum", weights=dict(weights)) if weights else Objective(form="sum")
+        objective = dict.fromkeys(phases, formula)
         before = self._declared
         if before is None or before.metrics != metrics or before.objective != objective:
             labels = dict(self._origin.labels)

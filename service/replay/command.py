@@ -54,6 +54,10 @@ def replay(
         Path | None,
         typer.Option("--mapping", metavar="FILE.yaml", help="A file that names the columns, for all files alike."),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="Where the weights of a DETR log's losses are; else a file beside the log."),
+    ] = None,
     compare: Annotated[
         bool,
         typer.Option("--compare", help="Say whether the totals of the logs may be compared, and where they part."),
@@ -113,6 +117,7 @@ def replay(
             components=component or (),
             metrics=metric or (),
             mapping=mapping,
+            config=config,
             thresholds=threshold or (),
         )
         if to_kafka:

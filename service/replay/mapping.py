@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2s
+from pathlib import Path
 from typing import Final
 
 from detectors.evaluation.directions import Direction, direction_of
@@ -40,6 +41,10 @@ class Options:
     """Column by the name of the component. Where any is given, no other column is a component."""
     metrics: Mapping[str, tuple[str, Direction | None]] = field(default_factory=dict)
     """Column and the better direction (None: the one its name tells), by the name of the metric."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """The weight of each component in the total."""
+    config: Path | None = None
+    """The configuration of the job, where it is not beside the log."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ class Mapped(BaseModel):
     """Column by the name of the component."""
     metrics: dict[str, str] = {}
     """Column, or column and better direction, by the name of the metric."""
+    weights: dict[str, float | int] = {}
+    """Weight in the total by the name of the component."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Request:
         components: Iterable[str] = (),
         metrics: Iterable[str] = (),
         mapping: Path | None = None,
+        config: Path | None = None,
         thresholds: Iterable[str] = (),
     ) -> Request:
         """From the words of the command line. Raises Unusable."""
@@ -86,6 +89,8 @@ class Request:
             total=total or in_file.total,
             components=in_file.components | dict(map(partial(_pair, "--component"), components)),
             metrics={name: _metric(column) for name, column in named.items()},
+            weights=in_file.weights,
+            config=config,
         )
         searched = frozenset(path for path, asked in found.items() if not asked)
         folders = folders_of(found) if options.format in (None, tensorboard.FORMAT.name) else {}

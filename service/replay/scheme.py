@@ -20,6 +20,8 @@ class Scheme:
     measured: Mapping[str, Measured] = field(default_factory=dict)
     """What the numbers of a phase are; a phase that is not named has those of the epoch if its step is an epoch or
     it is an evaluation, and else those of each step."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Of the parts in the total, where the configuration of the job says them."""
     sums: bool = False
     """Whether the framework makes the total as the sum of the parts it logs."""
     adds: bool = False

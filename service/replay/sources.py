@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -16,7 +17,9 @@ from service.replay.mapping import Namer, Options, Place, hash_of
 from service.replay.notes import NoLog, Notes, Unreadable
 from service.replay.readers import FORMATS, tensorboard, wire
 from service.replay.readers.format import Format
+from service.replay.scheme import Scheme
 from service.replay.steps import StepColumn, Stepper, find
+from service.replay.weights import Weights, weights_for
 
 __all__ = ["Direction", "Log", "NoLog", "Options", "Unreadable", "format_names", "open_log"]
 
@@ -117,6 +120,7 @@ class TableLog:
         if first is None:
             raise Unreadable(path, self._said.first_odd, f"it looks like {form.title}, but no line of it is a row")
         self._check(first)
+        self._scheme, self._weighed = self._scheme_of(first)
         namer, _ = self._part(first)
         if not namer.phases:
             raise Unreadable(path, 1, f"it has no column of numbers to watch among {_some(first)}")
@@ -140,7 +144,7 @@ class TableLog:
                 run = f"{self.run}#{columns.part}" if columns.part else self.run
                 origin = Origin(shortened(run, MAX_NAME - 8), self.path.stat().st_mtime, labels)
                 namer, stepper = self._part(columns)
-                assemblies[columns.part] = Assembly(origin, namer, self._form.scheme, stepper, self._said)
+                assemblies[columns.part] = Assembly(origin, namer, self._scheme, stepper, self._said)
             yield from assemblies[columns.part].take(columns)
         for assembly in assemblies.values():
             yield from assembly.close()
@@ -158,6 +162,7 @@ class TableLog:
                 measured = self._form.scheme.measured_in(phase, stepper.by_epoch)
                 lines.append(f"  {phase}: the numbers are {MEANING[measured]}")
             lines += ["  the total is the sum of the components"] if self._form.scheme.adds else []
+            lines += [f"  {self._weighed}"] if self._weighed else []
         return "\n".join(lines)
 
     def _columns(self) -> Iterator[Columns]:
@@ -169,7 +174,7 @@ class TableLog:
     def _part(self, columns: Columns) -> tuple[Namer, Stepper]:
         """How the columns of one run are used, decided by the first of its rows."""
         stepper = self._stepper(columns)
-        namer = Namer(self._form.scheme.rules, columns.values, self._options, stepper.columns, columns.texts)
+        namer = Namer(self._scheme.rules, columns.values, self._options, stepper.columns, columns.texts)
         self._parts[columns.part] = namer, stepper
         return namer, stepper
 
@@ -179,6 +184,15 @@ class TableLog:
         if self._form.stepper is not None:
             return self._form.stepper(columns)
         return find(columns.values, columns, self._form.scheme.steps)
+
+    def _scheme_of(self, first: Columns) -> tuple[Scheme, str | None]:
+        """The scheme of the format, with the weights of the losses where they are known, and a sentence on those."""
+        scheme, said = self._form.scheme, self._options.weights
+        given = Weights(said, "your mapping") if said else None
+        if self._form.weighed is None:
+            return (replace(scheme, weights=said), f"weights from {given.source}") if given else (scheme, None)
+        weights = given or weights_for(self.path, self._head.text, self._options.config)
+        return self._form.weighed(scheme, first, weights) if weights else (scheme, None)
 
     def _check(self, first: Columns) -> None:
         """Raise Unreadable where a column that the user named is not there."""

@@ -11,6 +11,7 @@ from service.replay.head import Head
 from service.replay.notes import Notes
 from service.replay.scheme import Scheme
 from service.replay.steps import Stepper
+from service.replay.weights import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,5 +29,8 @@ class Format:
     scheme: Scheme = field(default_factory=Scheme)
     anything: bool = False
     """Whether any file of numbers may be one, so that a name has to tell that it is a log."""
+    weighed: Callable[[Scheme, Columns, Weights], tuple[Scheme, str]] | None = None
+    """The scheme where the weights of the losses are known, given the first rows, and a sentence about them; None: logs
+    of this format do not come with them."""
     stepper: Callable[[Columns], Stepper] | None = None
     """How its rows get their steps, given the first of them; None: from the step column that the rules find."""
