@@ -14,6 +14,8 @@ from bench.temporal_runs import GRACE, Floats, Labelled
 APART: Final = 80
 """A score counts only where it is the largest of so many; alarms nearer than this are one."""
 
+Names = dict[str, dict[int, int]]
+
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
@@ -84,4 +86,17 @@ def delays(runs: Sequence[Labelled], scores: Sequence[Floats], threshold: float)
         for window in run.windows:
             hits = np.flatnonzero(counted[window.start : window.end] >= threshold)
             found += [int(hits[0])] if len(hits) else []
+    return found
+
+
+def names(runs: Sequence[Labelled], scores: Sequence[Floats], changes: Sequence[Floats], threshold: float) -> Names:
+    """By kind of anomaly, how often each change was named at the first alarm in it, and 0 where there was none."""
+    found: dict[str, dict[int, int]] = {}
+    for run, raw, change in zip(runs, scores, changes, strict=True):
+        counted = largest(raw)
+        for window in run.windows:
+            hits = np.flatnonzero(counted[window.start : window.end] >= threshold)
+            name = int(change[window.start + hits[0]]) if len(hits) else 0
+            row = found.setdefault(window.kind, {})
+            row[name] = row.get(name, 0) + 1
     return found
