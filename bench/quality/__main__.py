@@ -15,9 +15,21 @@ from typing import Final
 import torch
 
 from bench.machine import machine
-from bench.quality import real, recorded
+from bench.quality import oracle, real, recorded
 from bench.quality.noise import FAMILIES
-from bench.quality.score import STEPS, STRENGTHS, STRONG, Score, loss_side_kinds, merged, precision, scores
+from bench.quality.score import (
+    ONSET,
+    OWN_LEVELS,
+    STEPS,
+    STRENGTHS,
+    STRONG,
+    Score,
+    loss_side_kinds,
+    merged,
+    precision,
+    scores,
+)
+from bench.quality.synthetic import STRETCH
 
 RESULTS: Final = Path(__file__).parents[1] / "results" / "quality.md"
 LOGS: Final = Path(__file__).parents[3] / "shared" / "logs"
@@ -53,6 +65,15 @@ def synthetic(kinds: list[str], runs: int) -> Iterator[str]:
             for family in FAMILIES
         ]
         yield f"| `{kind}` | " + " | ".join(cells) + " |"
+
+
+def possible() -> Iterator[str]:
+    """The table of what is possible."""
+    told = f"{oracle.RUNS} runs of each noise and level, {oracle.BUDGET} false alarms in 10,000 steps."
+    yield "By a likelihood ratio that is told the curve, the noise and its memory, how high and how long the spike is,"
+    yield f"and only has to find the step: {told}"
+    yield ""
+    yield from oracle.table(OWN_LEVELS["spike"], STRENGTHS[1:], STEPS, ONSET)
 
 
 def logs(folder: Path) -> Iterator[str]:
@@ -92,11 +113,14 @@ def main() -> None:
         f"{options.runs} for each of four noises (white, Student's t with 3 degrees of freedom, AR(0.9), white on a",
         "slow trend), two noise levels and four strengths in standard deviations of the noise, and as many healthy",
         "twins; through the whole engine, as records. Kinds whose failure has no strength (a NaN, a clamp, another",
-        "formula) are the same at all. Delays are in steps. A spike lasts 16 values; AR(0.9) noise wanders by three",
-        "deviations of one value by itself for as long, and a spike that is not larger cannot be told from it.",
+        "formula) are the same at all. Delays are in steps. A deviation is that of one value around the curve of the",
+        "loss, relative to it, whatever the noise remembers: that of AR(0.9) jumps by 0.44 of it from step to step. A",
+        f"spike lasts {STRETCH} values.",
         "",
         *synthetic(kinds, options.runs),
     ]
+    if "spike" in kinds:
+        lines += ["", "## What could be found of spikes", "", *possible()]
     if (options.logs / "manifest.csv").exists():
         lines += ["", "## Real logs", "", *logs(options.logs)]
     text = "\n".join(lines) + "\n"

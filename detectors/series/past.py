@@ -15,7 +15,9 @@ from torch import Tensor
 
 from detectors.cell import Block, State
 from detectors.recurrence import bounded, decay_of, discounted_sum, held, last, packed, previous, resolution
-from detectors.series.reference import DEVIATION, FIRST, LEVEL_TAU, REACH, Reference, begin
+from detectors.series import stretch
+from detectors.series.reference import DEVIATION, FIRST, REACH, Reference, begin
+from detectors.series.stretch import Stretch
 from detectors.trend import MOST_CORRELATED
 
 FAST: Final = 8.0
@@ -23,9 +25,11 @@ SLOW: Final = 48.0
 LONG: Final = 96.0
 RECORD_TAU: Final = 2000.0
 """How long the largest jumps are remembered."""
-MOST_RISE: Final = 20.0
+MOST_RISE: Final = 12.0
 MOST_FALL: Final = 8.0
 """Bounds of what is remembered, in noise scales: no spike and no drop of the learning rate hides the next spike."""
+WINDOW: Final = 16
+"""Values in which a rise and the fall that ends it belong together."""
 LOGS: Final = 3.0
 """Bound of a log ratio: zero and below count as a twentieth of the level."""
 ROOM: Final = 0.35
@@ -33,7 +37,7 @@ ROOM: Final = 0.35
 BEST_FROM: Final = 12
 CALM_FROM: Final = 24
 """Values from which the extremes are worth remembering."""
-TAUS: Final = {"fast": FAST, "slow": SLOW, "square": LONG, "product": LONG, "logs": SLOW}
+TAUS: Final = {"fast": FAST, "slow": SLOW, "square": LONG, "product": LONG, "logs": SLOW, "surprise": SLOW}
 EXTREMES: Final = ("best", "calm")
 
 
@@ -51,14 +55,24 @@ class Past:
     start: Tensor
     """(R, 1) median of the first values."""
     level: Tensor
-    """What ``value`` is compared with; made of the values before it, as are the next three."""
+    """What ``value`` is compared with; made of the values before it, as are the next four."""
     scale: Tensor
     log_scale: Tensor
     """Standard deviation of log(value / level); zero where it does not exist."""
+    expected: Tensor
+    """The level, and so much of the last value's distance from it as values remember."""
+    surprise: Tensor
+    """Standard deviation of values around ``expected``."""
+    jump: Tensor
+    """``value`` less ``expected``, in such standard deviations."""
+    risen: Tensor
+    """The largest jump of the `WINDOW` values before."""
     record: Tensor
-    """The largest jump so far, in noise scales, slowly forgotten."""
-    level_now: Tensor
-    """The level with this value in it."""
+    """The largest jump before those, up or down, slowly forgotten."""
+    before: Tensor
+    """The value before."""
+    stretch: Stretch
+    """Of values in reach of their level."""
     fast: Tensor
     slow: Tensor
     noise: Tensor
@@ -90,12 +104,14 @@ class Memory:
     first_anchor: int = 24
 
     def init(self, rows: int, like: Tensor) -> State:
-        """Some 30 numbers a row."""
-        zeros = (*TAUS, "count", "record", "log_scale", "best_logs", "best_noise", "within", "difference")
+        """Some 75 numbers a row."""
+        zeros = (*TAUS, "count", "record", "log_scale", "deviation", "best_logs", "best_noise", "within", "difference")
         state = {name: like.new_zeros(rows) for name in zeros}
         state |= {name: like.new_full((rows,), torch.inf) for name in EXTREMES}
         state |= {name: like.new_full((rows,), torch.nan) for name in ("anchor", "newer")}
-        return state | {"first": like.new_zeros(rows, FIRST)} | self.reference.init(rows, like)
+        state |= {"first": like.new_zeros(rows, FIRST), "jumps": like.new_zeros(rows, WINDOW)}
+        state |= {"newest": like.new_zeros(rows)} | stretch.init(rows, like)
+        return state | self.reference.init(rows, like)
 
     def update(self, state: State, block: Block) -> tuple[State, Past, Tensor]:
         """The new state, the past at every finite value, packed to the front, and which values are finite (R, T)."""
@@ -112,27 +128,30 @@ class Memory:
         level, w = referred.level, referred.within
         ready = (number > FIRST).to(x.dtype)
         before = self._begun(state, first)
-        d = w - previous(w, before["within"])
-        terms = {
-            "fast": w * ready,
-            "square": d**2,
-            "product": d * previous(d, before["difference"]),
-            "logs": _logs(w, level).abs_(),
-        }
+        last_within = previous(w, before["within"])
+        d = w - last_within
+        drifting = {"square": d**2, "product": d * previous(d, before["difference"])}
+        sums = {name: discounted_sum(before[name], term, decay_of(LONG)) for name, term in drifting.items()}
+        alternation = _alternation(sums)
+        rho = _correlation(alternation)
+        expected = torch.lerp(level, last_within, previous(rho, _correlation(_alternation(before))))
+        terms = {"fast": w * ready, "logs": _logs(w, level).abs_(), "surprise": (w - expected).abs_()}
         terms["slow"] = terms["fast"]
-        sums = {name: discounted_sum(before[name], term, decay_of(TAUS[name])) for name, term in terms.items()}
+        sums |= {name: discounted_sum(before[name], term, decay_of(TAUS[name])) for name, term in terms.items()}
         weight = {tau: _weight(count, x.shape[1], tau) for tau in (FAST, SLOW, LONG)}
         fast, slow = sums["fast"] / weight[FAST], sums["slow"] / weight[SLOW]
         noise = torch.maximum((0.5 * sums["square"] / weight[LONG]).sqrt_(), resolution(slow))
-        alternation = sums["product"] / sums["square"].clamp(min=torch.finfo(x.dtype).tiny).neg_()
-        rho = (1 - 2 * alternation).clamp_(0.0, MOST_CORRELATED)
-        scale = torch.maximum(referred.scale, resolution(level))
-        jump = ((x - level) / scale).clamp_(-MOST_FALL, MOST_RISE).abs_().mul_(ready)
+        deviation = DEVIATION * sums["surprise"] / weight[SLOW]
+        surprise = torch.maximum(previous(deviation, state["deviation"]), resolution(level))
+        jump = torch.where(number > FIRST, (x - expected) / (surprise + torch.finfo(x.dtype).tiny), 0.0)
+        jumps = torch.cat([state["jumps"], jump.clamp(-MOST_FALL, MOST_RISE)], -1)
+        stretch_state, stretched = stretch.update(_of(state, "recent", "contrast"), terms["fast"], number, steps)
         ends = sums | {
             "within": w,
             "difference": d,
             "log_scale": DEVIATION * sums["logs"] / weight[SLOW],
-            "record": _remembered(state["record"], jump),
+            "deviation": deviation,
+            "record": _remembered(state["record"], jumps[:, :-WINDOW].abs()),
             "best": _least(state["best"], fast, number >= BEST_FROM),
             "calm": _least(state["calm"], noise, number >= CALM_FROM),
         }
@@ -148,10 +167,15 @@ class Memory:
             direction=direction[:, None],
             start=first.median(-1, keepdim=True).values,
             level=level,
-            scale=scale,
+            scale=torch.maximum(referred.scale, resolution(level)),
+            expected=expected,
+            surprise=surprise,
+            jump=jump,
+            risen=_largest(jumps[:, :-1]),
+            before=previous(x, state["newest"]),
+            stretch=stretched,
             log_scale=previous(ends["log_scale"], state["log_scale"]),
             record=previous(ends["record"], state["record"]),
-            level_now=torch.lerp(level, w, 1 / LEVEL_TAU),
             fast=fast,
             slow=slow,
             noise=noise,
@@ -164,7 +188,9 @@ class Memory:
             anchor=anchors.pop("series"),
         )
         end |= anchors | {name: last(series, steps, state[name]) for name, series in ends.items()}
-        return end | {"first": first, "count": state["count"] + steps}, past, valid
+        end |= {"first": first, "count": state["count"] + steps, "newest": last(x, steps, state["newest"])}
+        end["jumps"] = jumps.gather(1, steps[:, None] + torch.arange(WINDOW, device=x.device))
+        return end | stretch_state, past, valid
 
     def _begun(self, state: State, first: Tensor) -> State:
         """The state, or where the first values are complete only now, what it would have to be to end in theirs."""
@@ -178,6 +204,7 @@ class Memory:
             "square": _discounted(steps**2, LONG),
             "product": _discounted(steps[:, 1:] * steps[:, :-1], LONG),
             "logs": _discounted(_logs(early, level[:, None]).abs(), SLOW),
+            "surprise": _discounted(steps.abs(), SLOW) / 2**0.5,
         }
         missing = (FIRST - state["count"]).clamp(min=0)
         opening = {name: value / decay_of(TAUS[name]) ** missing for name, value in opening.items()}
@@ -208,6 +235,14 @@ class Memory:
         return {"anchor": end_anchor.squeeze(1), "newer": end_newer.squeeze(1), "series": series}
 
 
+def _alternation(sums: State) -> Tensor:
+    return sums["product"] / sums["square"].clamp(min=torch.finfo(sums["square"].dtype).tiny).neg_()
+
+
+def _correlation(alternation: Tensor) -> Tensor:
+    return (1 - 2 * alternation).clamp_(0.0, MOST_CORRELATED)
+
+
 def _of(state: State, *names: str) -> State:
     return {name: state[name] for name in names}
 
@@ -236,6 +271,15 @@ def _weight(count: Tensor, length: int, tau: float) -> Tensor:
     ages = torch.arange(1, length + 1, dtype=count.dtype, device=count.device)
     decay = decay_of(tau)
     return (1 - decay**count * decay**ages) / (1 - decay)
+
+
+def _largest(jumps: Tensor) -> Tensor:
+    """Of `WINDOW` in a row: (R, T + `WINDOW` - 1) to (R, T)."""
+    width = 1
+    while width < WINDOW:
+        jumps = torch.maximum(jumps[:, width:], jumps[:, :-width])
+        width *= 2
+    return jumps
 
 
 def _remembered(before: Tensor, jump: Tensor) -> Tensor:

@@ -11,28 +11,36 @@ from torch import Tensor
 
 from detectors.cell import ROLES, Facts, Kind, Reading, Threshold
 from detectors.series.past import SLOW, Past
-from detectors.series.reference import FIRST, LEVEL_TAU
-from detectors.trend import Trend
+from detectors.series.reference import DEVIATION, FIRST
+from detectors.series.stretch import LENGTH, SPAN
 
 RISE: Final = Threshold("spike_rise", 0.2, "Rise above the series' own level, relative, that counts as a spike.")
-SCALES: Final = 6.0
-"""Noise scales that a single value has to rise by: normal noise does so once in 10^9 values."""
-NORMAL_RECORD: Final = 3.5
-OVER_RECORD: Final = 2.5
+SCALES: Final = 4.5
+"""Noise scales that a single value has to jump by: normal noise does so once in 300,000 values."""
+NORMAL_RECORD: Final = 3.2
+OVER_RECORD: Final = 5.0
 """Heavy tails: and by so much more for every scale by which the largest jump before it is above that of normal noise.
 Of noise with the tail of Student's t with 3 degrees of freedom, value n is above r times the largest of those before it
 with a chance of 1 / (n r^3)."""
-LOG_SCALES: Final = 4.0
+LOG_SCALES: Final = 3.5
 """Noise that multiplies, such as that of reinforcement learning losses: and this many in the logarithm."""
-YOUNG: Final = 8.0
+YOUNG: Final = 16.0
 """With n values the limit is 1 + YOUNG / (n - 4) times as high: the noise of few values is not well known."""
-STRETCH: Final = 5.5
+STEEP: Final = 0.5
+"""Part of the rise above the level that the last step makes: less is a smooth rise."""
+ENDS: Final = 0.7
+"""Part of the limit by which a stretch has to begin, and to end, if both are seen: noise does not do both."""
+DEVIATIONS: Final = 3.2
 """Standard deviations that the mean of a stretch has to rise by."""
-ABRUPT: Final = 0.2
-"""Part of the rise by which the level leads the slower mean: 0.05 on a steady drift, 0.14 on a rise of 5 % a value,
-more for 9 values after a jump."""
-STRETCH_FROM: Final = 20
-SPREAD: Final = Trend(-1 / math.log(1 - 1 / LEVEL_TAU), SLOW).spread()
+MEAN_NOISE: Final = 0.41
+"""Standard deviation of that rise on white noise of unit variance, and over that of two neighbouring means: 0.82."""
+CONTRAST: Final = 0.82 * DEVIATION
+LOG_MEAN: Final = 0.9
+"""As `LOG_SCALES`, for the mean of a stretch."""
+ABRUPT: Final = 0.4
+"""Part of the rise that is between the stretch and what is before it, as it would go on: all of it after a jump."""
+LEFT: Final = math.exp(-LENGTH / SLOW)
+"""Weight in the slower mean of what was before the stretch."""
 
 READINGS: Final = (
     Reading("spike_rise_ratio", "Rise of the value above the series' own level, relative to it."),
@@ -46,8 +54,8 @@ def _describe(facts: Facts) -> str:
         return f"{name} ({facts.phase}) is back at its level since step {facts.step}."
     rise, scales = facts.readings["spike_rise_ratio"], facts.readings["spike_noise_scales"]
     return (
-        f"{name} ({facts.phase}) is {rise:.0%} worse than its level, {scales:.0f} times its noise, since step "
-        f"{facts.began}. Look at the batch of that step and at the gradient norm; clip gradients if it comes again."
+        f"{name} ({facts.phase}) got {rise:.0%} worse than its level, {scales:.0f} times its noise, by step "
+        f"{facts.began}. Look at the batches up to it and at the gradient norm; clip gradients if it comes again."
     )
 
 
@@ -66,20 +74,32 @@ SPIKE: Final = Kind(
 def judge(past: Past, thresholds: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """The readings, where it is bad, and where that is known, each (R, T)."""
     least = thresholds[RISE.name][:, None]
-    offset = past.value - past.level
-    scales, rise = offset / past.scale, offset / past.size(past.level)
-    limit = SCALES + OVER_RECORD * (past.record - NORMAL_RECORD).clamp_(min=0)
     young = 1 + YOUNG / (past.number - 4).clamp_(min=1)
-    single = (scales > limit * young) & (rise > least)
-    single &= past.value > past.level * (LOG_SCALES * past.log_scale).exp_()
-    higher = past.level_now - past.slow
-    stretched = higher / past.size(past.slow)
-    stretch = (higher > (STRETCH * SPREAD) * past.noise * past.wander) & (stretched > least)
-    stretch &= (past.number >= STRETCH_FROM) & (past.level_now - past.fast > ABRUPT * higher)
+    limit = (SCALES + OVER_RECORD * (past.record - NORMAL_RECORD).clamp_(min=0)).mul_(young)
+    logs = LOG_SCALES * past.log_scale * past.surprise / past.scale
+    offset = past.value - past.level
+    rise = offset / past.size(past.level)
+    single = (past.jump > limit) & (rise > least) & (past.value - past.before > STEEP * offset)
+    single &= past.value > past.expected * logs.exp()
+    fall = (past.expected - past.value) / past.size(past.value)
+    ended = (torch.minimum(past.risen, -past.jump) > ENDS * limit) & (fall > least)
+    ended &= past.expected > past.value * (ENDS * logs).exp_()
+    was, higher = _risen(past)
+    stretched = higher / past.size(was)
+    noise = torch.maximum(MEAN_NOISE * past.noise * past.wander, CONTRAST * past.stretch.contrast)
+    stretch = (higher > DEVIATIONS * young * noise) & (stretched > least) & (past.number >= SPAN)
+    stretch &= past.stretch.mean > was * (LOG_MEAN * past.log_scale * past.wander).exp_()
+    stretch &= past.stretch.edge > ABRUPT * higher
     directed = (past.role <= ROLES.index("component")) | ((past.role < ROLES.index("reading")) & (past.direction != 0))
     known = (past.number > FIRST) & directed
-    readings = {
-        "spike_rise_ratio": torch.where(stretch, torch.maximum(stretched, rise), rise),
-        "spike_noise_scales": torch.where(stretch, torch.maximum(higher / past.noise, scales), scales),
-    }
-    return readings, single | stretch, known
+    rise = torch.where(ended, fall, torch.where(stretch, torch.maximum(stretched, rise), rise))
+    scales = torch.where(stretch, torch.maximum(higher / past.noise, past.jump), past.jump)
+    readings = {"spike_rise_ratio": rise, "spike_noise_scales": torch.where(ended, past.risen, scales)}
+    return readings, single | stretch | ended, known
+
+
+def _risen(past: Past) -> tuple[Tensor, Tensor]:
+    """Where the series was before the stretch, and how far the mean of the stretch is above it."""
+    slow = (past.slow - (1 - LEFT) * past.stretch.mean) / LEFT
+    was = torch.maximum(slow, past.stretch.before)
+    return was, past.stretch.mean - was

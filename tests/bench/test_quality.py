@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.quality import recorded
+from bench.quality import oracle, recorded
 from bench.quality.noise import Draw
 from bench.quality.score import loss_side_kinds
 from bench.quality.synthetic import GENERATORS
@@ -26,6 +26,11 @@ def test_a_kind_is_recorded(kind: str) -> None:
 def test_no_kind_became_worse_than_its_tolerance() -> None:
     before = {kind: figures for kind, figures in recorded.load().items() if kind in KINDS}
     assert recorded.worse(recorded.measure(sorted(before)), before) == []
+
+
+def test_what_could_be_found_is_all_of_the_large_spikes_and_few_of_the_small_ones() -> None:
+    assert oracle.recall("ar0.9", 0.15, 5.0, steps=200, onset=120) == 1.0
+    assert oracle.recall("ar0.9", 0.15, 0.5, steps=200, onset=120) < 0.2
 
 
 @pytest.mark.parametrize("kind", GENERATORS)

@@ -73,6 +73,23 @@ def test_a_spike_that_the_published_rules_miss_is_found() -> None:
     assert fired(values)["spike"] == [[400]]
 
 
+@pytest.mark.parametrize(("noise", "share"), [("white", 0.93), ("t3", 0.95), ("ar0.9", 0.8)])
+def test_stretches_of_three_deviations_are_found(noise: str, share: float) -> None:
+    values = healthy(200, 420, noise, 0.15)
+    values[:, 380:396] *= 1.45
+    found = fired(values)["spike"]
+    assert sum(any(380 <= step <= 396 for step in row) for row in found) > 200 * share
+    ended = sum(396 in row for row in found)
+    assert (ended > 10) == (noise == "ar0.9"), "where noise remembers, the fall tells of some whose rise did not"
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_a_smooth_rise_is_no_spike_however_fast_it_gets(noise: float) -> None:
+    since = np.maximum(np.arange(400) - 150.0, 0)
+    rises = [1 + (since / 15) ** 2, np.exp(np.minimum(0.05 * since, 4)), 1 + 2 / (1 + np.exp((70 - since) / 5))]
+    assert fired(np.stack(rises) * (1 + noise * noise_of("white", (3, 400))))["spike"] == [[], [], []]
+
+
 def test_an_epoch_log_is_judged_from_its_ninth_row_on_whatever_its_first_row_is() -> None:
     values = np.array([1e13, 2.0, 1.9, 1.85, 1.8, 1.7, 1.7, 1.6, 1.6, 9.0, 1.5, 1.5])
     assert fired(values)["spike"] == [[9]]
