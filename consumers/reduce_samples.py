@@ -5,7 +5,7 @@ Letters: G records of a group, N samples of the largest, D dimensions, F feature
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from math import nan
 from typing import Final
 
@@ -15,9 +15,10 @@ from torch import Tensor
 
 from consumers.baseline import neighbour_errors, own_errors
 from consumers.reduce import Made, grouped, numbers, padded, piece_of, size_of
+from consumers.references import References
 from consumers.runs import StreamRow
 from consumers.samples import Item
-from detectors.coverage.neighbours import FAR, NEAR, Neighbourhood
+from detectors.coverage.neighbours import FAR, NEAR, Neighbourhood, Space
 from detectors.proxy.correlation import correlations
 from detectors.representation.geometry import Geometry
 from losswatch.arrays import Floats, Ints
@@ -101,7 +102,7 @@ def _portions(items: Sequence[Item], members: Sequence[int]) -> Iterator[list[tu
     for item, place in zip(items, members, strict=True):
         assert item.run.references is not None
         grown = max(samples, size_of(item)), max(references, len(item.run.references.rows))
-        if part and (len(part) + 1) * max(grown) * grown[1] > MOST_DISTANCES:
+        if part and (len(part) + 1) * grown[0] * grown[1] > MOST_DISTANCES:
             yield part
             part, grown = [], (size_of(item), len(item.run.references.rows))
         samples, references = grown
@@ -113,16 +114,31 @@ def _portions(items: Sequence[Item], members: Sequence[int]) -> Iterator[list[tu
 def _neighbours(items: Sequence[Item], like: Tensor) -> tuple[Floats, Ints, Floats, Floats]:
     """Distance to the nearest reference of each sample, its place and the density (G, N), and distance and density of
     the references among themselves (G, 3) with their number."""
-    known = [item.run.references.rows.astype(np.float64) for item in items if item.run.references is not None]
+    known = [item.run.references for item in items if item.run.references is not None]
     given = [np.asarray(item.record.features) for item in items]
     samples = _on(padded(given, max(map(len, given))), like)  # what is padded is NaN and counts for nothing
-    references = _on(padded(known, max(map(len, known))), like)
-    whole = [torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) for x in (samples, references)]
-    told = Neighbourhood.of(samples, whole[0], references, whole[1])
-    sizes = torch.tensor([len(rows) for rows in known], device=samples.device).to(samples)
-    own = numbers([sizes, told.own_distance, told.own_density])
+    told = Neighbourhood.of(samples, _space(known, like))
+    _spread({id(each): each for each in known if each.spread is None}.values(), like)
+    own = np.array([(len(each.rows), *(each.spread or (nan, nan))) for each in known])
     distance, density = (x.to("cpu", torch.float64).numpy() for x in (told.distance, told.density))
     return distance, told.nearest.cpu().numpy(), density, own
+
+
+def _space(references: Sequence[References], like: Tensor) -> Space:
+    rows = [each.rows.astype(np.float64) for each in references]
+    return Space.of(_on(padded(rows, max(map(len, rows))), like))
+
+
+def _spread(references: Collection[References], like: Tensor) -> None:
+    """Compute how the references lie to each other."""
+    left = list(references)
+    while left:
+        most = max(len(each.rows) for each in left)
+        together = max(1, MOST_DISTANCES // most**2)
+        now, left = left[:together], left[together:]
+        found = numbers(_space(now, like).spread())
+        for each, (distance, density) in zip(now, found.tolist(), strict=True):
+            each.spread = distance, density
 
 
 def _slices(

@@ -29,6 +29,8 @@ class References:
         """The slots of their true classes, `UNLABELLED` where the job did not say."""
         self.targets: dict[str, Floats] = {}
         """Their true values by name, NaN where the job did not say."""
+        self.spread: tuple[float, float] | None = None
+        """`detectors.coverage.neighbours.Space.spread`, once somebody computed it."""
         self._hash: npt.NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)
 
     @property
@@ -50,6 +52,7 @@ class References:
         rows = np.concatenate([self.rows, features.astype(np.float32)])
         kept = np.sort(np.argsort(hashes, kind="stable")[: kept_references(self.features)])
         self._hash, self.rows, self.labels = hashes[kept], rows[kept], self.labels[kept]
+        self.spread = None
         self.targets = {name: values[kept] for name, values in self.targets.items()}
 
     def forget_labels(self) -> None:

@@ -30,56 +30,69 @@ def kept_references(features: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Space:
+    """References of G groups with features of mean 0 and deviation 1 over them; constant ones do not count."""
+
+    rows: Tensor
+    """(G, S, F), infinitely far away where a reference is missing."""
+    centre: Tensor
+    """(G, 1, F)."""
+    scale: Tensor
+    """(G, 1, F)."""
+    count: Tensor
+    """(G, 1) references."""
+
+    @classmethod
+    def of(cls, references: Tensor) -> Self:
+        """From references (G, S, F), of which those that are not finite count for nothing."""
+        there = references.isfinite().all(-1, keepdim=True)
+        count = there.sum(1).to(references.dtype)
+        centre = torch.where(there, references, 0.0).sum(1, keepdim=True) / count[..., None]
+        apart = torch.where(there, references - centre, 0.0)
+        deviation = (apart.square().sum(1, keepdim=True) / count[..., None]).sqrt()
+        scale = torch.where(deviation > deviation.new_tensor(1e-12) * centre.abs(), 1 / deviation, 0.0)
+        return cls(torch.where(there, apart * scale, torch.inf), centre, scale, count)
+
+    def spread(self) -> tuple[Tensor, Tensor]:
+        """Mean distance of a reference to the nearest other one, and share of the others within the radius: (G).
+
+        In many features everything is far from everything.
+        """
+        there = self.rows.isfinite().all(-1)
+        among = _distances(torch.where(there[..., None], self.rows, 0.0), self.rows)
+        among.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+        nearest = among.amin(-1)
+        alone = torch.where(there & nearest.isfinite(), nearest, 0.0).sum(1, keepdim=True) / self.count
+        inside = torch.where(there, (among <= RADIUS).sum(-1), 0).sum(1, keepdim=True)
+        return alone[:, 0], (inside / (self.count * (self.count - 1)))[:, 0]
+
+
+@dataclass(frozen=True, slots=True)
 class Neighbourhood:
-    """Per sample (G, N), NaN where it or every reference is missing; and of the references themselves (G)."""
+    """Per sample (G, N); NaN where it is not finite or there are fewer than two references."""
 
     distance: Tensor
     """To the nearest reference."""
     nearest: Tensor
-    """Place of the nearest reference, int64; 0 where the distance is NaN."""
+    """Place of the nearest reference, int64; any where the distance is NaN."""
     density: Tensor
     """Share of the references within the radius."""
-    own_distance: Tensor
-    """Mean distance of a reference to the nearest other one: in many features everything is far from everything."""
-    own_density: Tensor
 
     @classmethod
-    def of(cls, samples: Tensor, valid: Tensor, references: Tensor, there: Tensor) -> Self:
-        """From samples (G, N, F) and references (G, S, F), and which of them there are (G, N) and (G, S).
-
-        Features are brought to mean 0 and deviation 1 over the references of the group; constant ones do not count.
+    def of(cls, samples: Tensor, space: Space) -> Self:
+        """From samples (G, N, F).
 
         >>> line = torch.arange(5.0)[None, :, None]
-        >>> whole = torch.ones(1, 5, dtype=torch.bool)
-        >>> Neighbourhood.of(line + 0.5, whole, line, whole).distance.numpy().round(3)
+        >>> Neighbourhood.of(line + 0.5, Space.of(line)).distance.numpy().round(3)
         array([[0.354, 0.354, 0.354, 0.354, 0.354]], dtype=float32)
         """
-        valid = valid & samples.isfinite().all(-1)
-        there = there & references.isfinite().all(-1)
-        count = there.sum(1).to(samples.dtype)[:, None]
-        known = torch.where(there[..., None], references, 0.0)
-        centre = known.sum(1, keepdim=True) / count[..., None]
-        apart = torch.where(there[..., None], references - centre, 0.0)
-        deviation = (apart.square().sum(1, keepdim=True) / count[..., None]).sqrt()
-        scale = torch.where(deviation > deviation.new_tensor(1e-12) * centre.abs(), 1 / deviation, 0.0)
-        a = torch.where(valid[..., None], (samples - centre) * scale, torch.nan)
-        b = apart * scale
-        between = _distances(a, b, there)  # (G, N, S)
-        among = _distances(b, b, there)
-        among = among.masked_fill(torch.eye(b.shape[1], dtype=torch.bool, device=b.device), torch.inf)
-        nearest = among.amin(-1)
-        alone = torch.where(there & nearest.isfinite(), nearest, 0.0).sum(1) / count[:, 0]
-        inside = torch.where(there[..., None], (among <= RADIUS).to(b.dtype), 0.0).sum((1, 2))
-        lost = torch.where(valid & (count > 1), 0.0, torch.nan).to(samples.dtype)
-        to_nearest = between.nan_to_num(0.0, torch.inf).min(-1)
-        return cls(
-            distance=to_nearest.values + lost,
-            nearest=to_nearest.indices,
-            density=(between <= RADIUS).sum(-1) / count + lost,
-            own_distance=alone,
-            own_density=inside / (count * (count - 1))[:, 0],
-        )
+        valid = samples.isfinite().all(-1)
+        between = _distances(torch.where(valid[..., None], (samples - space.centre) * space.scale, 0.0), space.rows)
+        lost = torch.where(valid & (space.count > 1), 0.0, torch.nan).to(samples.dtype)
+        distance, nearest = between.min(-1)
+        return cls(distance + lost, nearest, (between <= RADIUS).sum(-1) / space.count + lost)
 
 
-def _distances(a: Tensor, b: Tensor, there: Tensor) -> Tensor:
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").masked_fill(~there[:, None], torch.inf)
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    """(G, N, S), each of its pair alone: the nearest of several that are alike does not depend on the others."""
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")

@@ -10,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 from detectors.cell import VALUES, Block
-from detectors.coverage.neighbours import Neighbourhood
+from detectors.coverage.neighbours import RADIUS, Neighbourhood, Space
 from detectors.coverage.sparse import SparseCoverage
 from tests.detectors.blocks import fresh, run
 from tests.detectors.lifecycles import statuses
@@ -19,8 +19,7 @@ Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 
 def neighbourhood(samples: Floats, references: Floats) -> Neighbourhood:
-    a, b = torch.from_numpy(samples)[None], torch.from_numpy(references)[None]
-    return Neighbourhood.of(a, torch.ones(a.shape[:2]).bool(), b, torch.ones(b.shape[:2]).bool())
+    return Neighbourhood.of(torch.from_numpy(samples)[None], Space.of(torch.from_numpy(references)[None]))
 
 
 def test_distances_and_densities_are_those_of_scikit_learn() -> None:
@@ -33,6 +32,21 @@ def test_distances_and_densities_are_those_of_scikit_learn() -> None:
     inside = search.radius_neighbors(scaler.transform(samples), radius=1.0, return_distance=False)
     np.testing.assert_allclose(found.distance[0].numpy(), distance[:, 0], atol=1e-9)
     np.testing.assert_allclose(found.density[0].numpy(), [len(each) / 300 for each in inside])
+
+
+def test_the_spread_of_references_is_that_of_scikit_learn_and_of_each_group_alone() -> None:
+    rng = np.random.default_rng(0)
+    groups = [rng.normal(5, 3, (size, 4)) for size in (30, 80)]
+    padded = np.full((2, 90, 4), np.nan)
+    for place, references in enumerate(groups):
+        padded[place, : len(references)] = references
+    distance, density = Space.of(torch.from_numpy(padded)).spread()
+    for place, references in enumerate(groups):
+        scaled = StandardScaler().fit_transform(references)
+        search = NearestNeighbors().fit(scaled)
+        assert distance[place].item() == pytest.approx(search.kneighbors(scaled, 2)[0][:, 1].mean())
+        inside = [len(each) - 1 for each in search.radius_neighbors(scaled, RADIUS, return_distance=False)]
+        assert density[place].item() == pytest.approx(np.mean(inside) / (len(references) - 1))
 
 
 def test_what_is_missing_counts_for_nothing() -> None:
@@ -52,14 +66,15 @@ def test_what_is_missing_counts_for_nothing() -> None:
 def block_of(samples: Floats, references: Floats, records: int = 10) -> Block:
     """The same samples in every record."""
     told = neighbourhood(samples, references)
+    own_distance, own_density = Space.of(torch.from_numpy(references)[None]).spread()
     nothing = torch.tensor(torch.nan, dtype=torch.float64)
     numbers = dict.fromkeys(VALUES["coverage"].row, nothing) | {
         "samples": torch.tensor(float(len(samples)), dtype=torch.float64),
         "references": torch.tensor(float(len(references)), dtype=torch.float64),
         "distance": told.distance.mean(),
         "density": told.density.mean(),
-        "own_distance": told.own_distance[0],
-        "own_density": told.own_density[0],
+        "own_distance": own_distance[0],
+        "own_density": own_density[0],
     }
     steps = torch.arange(records)[None]
     values = {name: value.expand(1, records) for name, value in numbers.items()}
