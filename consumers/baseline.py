@@ -6,9 +6,9 @@ from math import nan
 
 import numpy as np
 
-from consumers.decode import matrix_of
 from consumers.references import UNLABELLED
 from consumers.samples import Item
+from consumers.validity import matrix_of
 from losswatch.arrays import Floats, Ints
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from consumers.source import Message
 from consumers.telemetry import Telemetry
-from losswatch.arrays import Floats
+from consumers.validity import invalid
 from losswatch.encoding import WireError, decode
 from losswatch.headers import content_type
 from losswatch.schema import Predictions, Record
-
-SUM_TOLERANCE: Final = 0.01
-"""How far from 1 a sample's probabilities may sum up: half precision over many classes drifts this far."""
 
 MOST_AGE: Final = 1e9
 """Seconds: a job whose clock is broken must not spoil the sum of all ages."""
@@ -69,56 +65,37 @@ class DeadLetter:
         return [(name, value.encode("utf-8", "replace")) for name, value in origin.items()] + (own if usual else [])
 
 
-def decode_all(messages: Sequence[Message], telemetry: Telemetry, now: float) -> tuple[list[Decoded], list[DeadLetter]]:
+Sifted = tuple[Sequence[Decoded], list[DeadLetter]]
+"""What can be used, and what cannot."""
+
+
+def decode_all(
+    messages: Sequence[Message], telemetry: Telemetry, now: float
+) -> tuple[Sequence[Decoded], list[DeadLetter]]:
     """Decode a poll's messages in order; nothing that a message holds raises. ``now`` is Unix seconds."""
     decoded: list[Decoded] = []
     dead: list[DeadLetter] = []
     for message in messages:
         try:
             record = decode(message.value, content_type(message.headers))
-            if isinstance(record, Predictions):
-                check(record)
         except WireError as error:
             dead.append(DeadLetter(message, error.reason, error.detail))
-        except InvalidPredictions as error:
-            dead.append(DeadLetter(message, "invalid_predictions", str(error)))
         else:
-            telemetry.count("records", message.topic, record.type)
-            telemetry.observe("event_age_seconds", min(max(0.0, now - record.time), MOST_AGE))
             decoded.append(Decoded(record, message))
-    return decoded, dead
+    usable, refused = sifted(decoded)
+    for (topic, kind), count in Counter((each.message.topic, each.record.type) for each in usable).items():
+        telemetry.count("records", topic, kind, by=count)
+    for each in usable:
+        telemetry.observe("event_age_seconds", min(max(0.0, now - each.record.time), MOST_AGE))
+    return usable, dead + refused
 
 
-def matrix_of(record: Predictions) -> Floats:
-    """The (N, C) values of probabilities or logits; raises TypeError for other kinds."""
-    if not isinstance(record.values, np.ndarray):
-        raise TypeError(f"predictions of kind {record.kind!r} have no matrix")
-    return record.values
-
-
-class InvalidPredictions(ValueError):
-    """Predictions that are no distribution."""
-
-
-def check(record: Predictions) -> None:
-    """Raise InvalidPredictions where values are not what their ``kind`` says.
-
-    NaN is not refused: that a model predicts it is a finding.
-    """
-    if record.kind == "probabilities":
-        p = matrix_of(record)
-        if ((p < -SUM_TOLERANCE) | (p > 1 + SUM_TOLERANCE)).any():
-            raise InvalidPredictions(
-                "probabilities must lie between 0 and 1; for unnormalised scores send kind 'logits'"
-            )
-        error = np.abs(p.sum(1) - 1)
-        if (error > SUM_TOLERANCE).any():
-            worst = float(np.fmax.reduce(error))
-            raise InvalidPredictions(
-                f"probabilities of a sample sum to 1 only within {worst:.3g}; for scores send kind 'logits'"
-            )
-    if record.kind == "summary":
-        mean = np.asarray(record.mean)
-        beyond = bool(((mean < -SUM_TOLERANCE) | (mean > 1 + SUM_TOLERANCE)).any())
-        if beyond or abs(float(mean.sum()) - 1) > SUM_TOLERANCE:
-            raise InvalidPredictions("a summary's mean must be a distribution over the classes")
+def sifted(decoded: Sequence[Decoded]) -> Sifted:
+    """Those that can be used, and those whose predictions are not what they say."""
+    records = {place: each.record for place, each in enumerate(decoded) if isinstance(each.record, Predictions)}
+    places = list(records)
+    wrong = {places[i]: why for i, why in invalid(list(records.values())).items()}
+    if not wrong:
+        return decoded, []
+    dead = [DeadLetter(decoded[place].message, "invalid_predictions", why) for place, why in wrong.items()]
+    return [each for place, each in enumerate(decoded) if place not in wrong], dead

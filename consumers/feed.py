@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from consumers.decode import DeadLetter, Decoded, InvalidPredictions, check
+from consumers.decode import DeadLetter, Decoded, sifted
 from consumers.fleet import Fleet
 from consumers.memory import Record as StoredRecord
-from losswatch.schema import Finding, Predictions, Record
+from losswatch.schema import Finding, Record
 from losswatch.topics import TOPICS
 
 PARTITION = 0
@@ -32,17 +32,7 @@ class Feed:
 
     def take(self, records: Iterable[Record]) -> tuple[list[Finding], list[DeadLetter]]:
         """Use records in their order; what they changed, and what could not be used."""
-        decoded: list[Decoded] = []
-        dead: list[DeadLetter] = []
-        for record in records:
-            item = Decoded(record, self._message(record))
-            try:
-                if isinstance(record, Predictions):
-                    check(record)
-            except InvalidPredictions as error:
-                dead.append(DeadLetter(item.message, "invalid_predictions", str(error)))
-            else:
-                decoded.append(item)
+        decoded, dead = sifted([Decoded(record, self._message(record)) for record in records])
         findings, unusable = self.fleet.take(decoded)
         return findings, dead + unusable
 

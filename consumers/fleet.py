@@ -286,7 +286,7 @@ class Fleet:
         if run.references is None or run.references.features != features:
             run.references = References(features)
         known = len(run.classes.names)
-        labels = run.classes.slots_of(record.labels) if record.labels else None
+        labels = run.classes.slots_of(record.labels) if record.labels is not None and len(record.labels) else None
         if len(run.classes.names) != known:
             self.rows.name_classes(run)
         run.references.add(record.features, labels, record.targets)

@@ -11,11 +11,11 @@ import numpy as np
 
 from consumers import facts
 from consumers.classes import MOST
-from consumers.decode import matrix_of
 from consumers.pairs import TRAIN
 from consumers.pieces import StreamPiece
 from consumers.rows import Rows
 from consumers.runs import Run, StreamKey, StreamRow
+from consumers.validity import matrix_of
 from losswatch.arrays import Ints
 from losswatch.schema import Predictions, RunStart
 
@@ -65,7 +65,7 @@ def item_of(rows: Rows, run: Run, record: Predictions, order: int, settle: Calla
 
     classes, predicted = _classes(run, record)
     ranked = record.kind in {"probabilities", "logits"}
-    label = run.classes.slots_of(record.labels) if record.labels else None
+    label = run.classes.slots_of(record.labels) if record.labels is not None and len(record.labels) else None
     normal = int(run.thresholds().get("normal_class", rows.defaults.get("normal_class", 0)))
     normal = min(max(normal, 0), max(classes - 1, 0))
     moved = ranked and label is not None and predicted is not None

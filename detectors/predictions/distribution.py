@@ -13,6 +13,8 @@ from typing import Final, Self
 import torch
 from torch import Tensor
 
+from detectors.predictions.largest import largest
+
 BINS: Final = 15
 """Of confidence, as in [1] of `calibration_error`."""
 
@@ -24,8 +26,12 @@ def entropy(p: Tensor) -> Tensor:
     >>> entropy(mean).numpy().round(3)
     array([0.964, 0.894])
     """
-    nats: Tensor = torch.special.entr(p).sum(-1)
-    return nats / math.log(p.shape[-1])
+    return _nats(p).sum(-1) / math.log(p.shape[-1])
+
+
+def _nats(p: Tensor) -> Tensor:
+    """The terms ``-p log p`` of non-negative numbers: `torch.special.entr`, at half its price."""
+    return p.clamp(min=torch.finfo(p.dtype).tiny).log_().mul_(p).neg_()
 
 
 def sampling_deficit(samples: Tensor, classes: Tensor, sharpness: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
@@ -127,12 +133,12 @@ class Distribution:
         Returns the largest probability of each sample and its class, (G, N), as well.
         """
         samples = valid.sum(1).to(p.dtype)
-        certain = entropy(p).sum(1) / samples
-        largest, place = p.max(-1)
+        certain = _nats(p).sum((1, 2)) / (samples * math.log(p.shape[-1]))
+        confidence, place = largest(p)
         mean = p.sum(1) / samples[:, None]
         predicted = torch.zeros_like(mean).scatter_add_(1, place, valid.to(p.dtype))
         sharpness = p.square().sum((1, 2)) / samples
-        return cls._of(samples, mean, predicted, certain, sharpness), largest, place
+        return cls._of(samples, mean, predicted, certain, sharpness), confidence, place
 
     @classmethod
     def of_summary(

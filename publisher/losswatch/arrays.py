@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+AnyFloats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
@@ -37,6 +38,7 @@ DTYPES: Final = frozenset({"<f2", "<f4", "<f8", "|i1", "|u1", "<i2", "<i4", "<i8
 WORDS: Final[dict[Any, float]] = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 """The numbers that JSON has no digits for, as the wire spells them."""
 
+_SENT: Final = (np.float16, np.float32, np.float64)
 _NULLABLE: Final = {**WORDS, None: float(NOT_REPORTED)}
 _PLAIN: Final = frozenset({float, int})
 
@@ -59,6 +61,17 @@ def floats(value: Any, ndim: int = 1) -> Floats:
     array([[0.25, 0.75],
            [ nan, 1.  ]])
     """
+    return np.ascontiguousarray(_given(value, ndim), dtype=np.float64)
+
+
+def as_sent(value: Any, ndim: int = 1) -> AnyFloats:
+    """As `floats`, but floats of 16 and 32 bits stay what they are, and raw buffers are not copied."""
+    array = _given(value, ndim)
+    return np.ascontiguousarray(array, dtype=array.dtype if array.dtype in _SENT else np.float64)
+
+
+def _given(value: Any, ndim: int) -> npt.NDArray[Any]:
+    """What `floats` takes, as an array of any type of number; raises ValueError."""
     if type(value) is dict:
         array = _raw(value)
     elif isinstance(value, np.ndarray):
@@ -71,7 +84,7 @@ def floats(value: Any, ndim: int = 1) -> Floats:
         raise ValueError(f"expected {ndim} dimension(s), found shape {array.shape}")
     if array.dtype.kind not in "fiu":
         raise ValueError(f"expected numbers, found {array.dtype}")
-    return np.ascontiguousarray(array, dtype=np.float64)
+    return array
 
 
 def ints(value: Any) -> Ints:

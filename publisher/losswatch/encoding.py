@@ -31,7 +31,8 @@ VERSION: Final = 1
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Longest record value that is looked at."""
 LONG: Final = 1024
-"""Entries from which on a column is worth the look for a shorter type."""
+LONG_WHOLE: Final = 64
+"""Entries from which on a column, of any numbers or of whole ones, is worth the look for a shorter type."""
 MAX_DETAIL: Final = 300
 """Most characters of a `WireError`'s detail."""
 
@@ -138,7 +139,8 @@ def _buffer(values: Any) -> Any:
         raise TypeError(f"cannot encode {type(values).__name__}")
     if values.ndim == 1 and values.dtype == np.float64 and not arrays.reported(values).all():
         return arrays.to_lists(values)
-    return arrays.to_buffer(_shortened(values) if values.ndim == 2 or len(values) >= LONG else values)
+    long = LONG if values.dtype.kind == "f" else LONG_WHOLE
+    return arrays.to_buffer(_shortened(values) if values.ndim == 2 or len(values) >= long else values)
 
 
 def _shortened(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
 from losswatch import arrays
-from losswatch.arrays import Floats, Ints
+from losswatch.arrays import AnyFloats, Floats, Ints
 
 MAX_STEPS: Final = 4096
 """Most steps one record may hold."""
@@ -73,6 +73,14 @@ def _matrix(value: Any) -> Floats:
     return matrix
 
 
+def _predicted(value: Any) -> AnyFloats:
+    """A matrix in the float type that it came in: half precision takes a quarter of the memory of float64."""
+    matrix = arrays.as_sent(value, ndim=2)
+    if not 1 <= matrix.size <= MAX_VALUES:
+        raise ValueError(f"expected 1 to {MAX_VALUES} numbers, found shape {matrix.shape}")
+    return matrix
+
+
 def _indices(value: Any) -> Ints:
     indices = arrays.ints(value)
     # As unsigned numbers the negative ones are the largest: one reduction finds both offences.
@@ -96,16 +104,27 @@ def _labels(value: Any) -> list[Label]:
     return list(labels)
 
 
-def _of_kind(value: Any, info: ValidationInfo) -> Floats | list[Label] | None:
+def _sample_labels(value: Any) -> Ints | list[Label]:
+    """Labels of samples: an array where all are whole numbers, which are many and take no further looks."""
+    if type(value) is dict or (isinstance(value, np.ndarray) and value.dtype.kind in "iu"):
+        array = arrays.ints(value)
+        if len(array) > MAX_VALUES:
+            raise ValueError(f"expected at most {MAX_VALUES} labels, found {len(array)}")
+        return array
+    labels = _labels(value)
+    return arrays.ints(labels) if set(map(type, labels)) == {int} else labels
+
+
+def _of_kind(value: Any, info: ValidationInfo) -> AnyFloats | Ints | list[Label] | None:
     match info.data.get("kind"):
         case "probabilities" | "logits":
-            matrix = _matrix(value)
+            matrix = _predicted(value)
             if matrix.shape[1] < 2:
                 raise ValueError(f"expected N x C numbers with at least 2 classes, found shape {matrix.shape}")
             return matrix
         case "classes":
-            labels = _labels(value)
-            if not labels:
+            labels = _sample_labels(value)
+            if len(labels) == 0:
                 raise ValueError("expected at least one label")
             return labels
         case "summary" if value is not None:
@@ -154,17 +173,24 @@ StepNumbers = Annotated[
 """int64 (T): the steps of a block."""
 Labels = Annotated[list[Label], PlainValidator(_labels), WithJsonSchema(_array(_LABEL, MAX_VALUES))]
 """N labels, or the names of C classes."""
+SampleLabels = Annotated[
+    Ints | list[Label],
+    PlainValidator(_sample_labels),
+    PlainSerializer(lambda value: arrays.to_lists(value) if isinstance(value, np.ndarray) else value, when_used="json"),
+    WithJsonSchema(_array(_LABEL, MAX_VALUES)),
+]
+"""Labels of N samples: int64 (N) where all are whole numbers."""
 Slices = Annotated[list[Name | None], Field(max_length=MAX_VALUES, fail_fast=True)]
 """The slice each of N samples belongs to."""
 Predicted = Annotated[
-    Floats | list[Label] | None,
+    AnyFloats | Ints | list[Label] | None,
     PlainValidator(_of_kind),
     PlainSerializer(lambda value: arrays.to_lists(value) if isinstance(value, np.ndarray) else value, when_used="json"),
     WithJsonSchema(
         {"anyOf": [_array(_array(_NUMBER, MAX_VALUES), MAX_VALUES), _array(_LABEL, MAX_VALUES), {"type": "null"}]}
     ),
 ]
-"""float64 (N, C), N labels or nothing, by the record's ``kind``, which stands before it."""
+"""Floats (N, C), N labels or nothing, by the record's ``kind``, which stands before it."""
 _MATRIX: Final = _array(_array(_NUMBER, MAX_VALUES) | {"minItems": 2}, MAX_VALUES) | {"minItems": 1}
 PREDICTED_BY_KIND: Final[list[Any]] = [
     {

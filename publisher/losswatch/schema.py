@@ -35,6 +35,7 @@ from losswatch.fields import (
     Name,
     Number,
     Predicted,
+    SampleLabels,
     Series,
     SeriesByName,
     Slices,
@@ -236,8 +237,8 @@ class Predictions(Record):
     kind: Literal["probabilities", "logits", "classes", "summary"] | None = None
     """What ``values`` holds."""
     values: Predicted = None
-    """float64 (N, C) for probabilities and logits; N labels for classes; nothing for a summary."""
-    labels: Labels | None = None
+    """Floats (N, C) for probabilities and logits; N labels for classes; nothing for a summary."""
+    labels: SampleLabels | None = None
     """N true classes."""
     slices: Slices | None = None
     """The slice of each of N samples, or null."""
@@ -298,7 +299,7 @@ class Reference(Record):
     """N rows of F features."""
     slices: Slices | None = None
     """The slice of each of N samples, or null."""
-    labels: Labels | None = None
+    labels: SampleLabels | None = None
     """N true classes."""
     targets: ValuesByName = Field(default_factory=dict)
     """True values of each of N samples, by the names that ``predictions`` gives their errors."""

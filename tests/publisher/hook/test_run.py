@@ -154,7 +154,8 @@ def test_predictions_and_a_reference_travel_to_the_predictions_topic() -> None:
     assert isinstance(first, Predictions)
     assert isinstance(first.values, np.ndarray)
     assert first.values.tolist() == [[0.75, 0.25], [0.5, 0.5]]
-    assert (first.labels, first.slices, first.errors["mae"].tolist()) == ([1, 0], ["exp-7", None], [0.1, 0.2])
+    assert isinstance(first.labels, np.ndarray)
+    assert (first.labels.tolist(), first.slices, first.errors["mae"].tolist()) == ([1, 0], ["exp-7", None], [0.1, 0.2])
     assert isinstance(second, Predictions)
     assert isinstance(third, Predictions)
     assert (second.kind, second.phase, third.kind, third.values) == ("logits", "val", "classes", ["benign", "attack"])
@@ -209,7 +210,7 @@ def test_a_huge_batch_is_thinned_out_before_it_is_copied() -> None:
     summary, classes = (record for record in records_of(transport.records) if isinstance(record, Predictions))
     assert summary.n is not None
     assert 10_000 < summary.n <= 100_000 / 6
-    assert isinstance(classes.values, list)
+    assert isinstance(classes.values, np.ndarray)
     assert len(classes.values) <= 65_536
 
 

@@ -120,7 +120,7 @@ def test_the_summary_made_on_the_device_is_the_one_made_on_the_host(kind: str, n
 
 def test_labels_stay_in_the_job_where_they_are_to(monkeypatch: pytest.MonkeyPatch) -> None:
     call = {"probabilities": [[0.5, 0.5]], "labels": [1]}
-    assert published(call)[0].labels == [1]
+    np.testing.assert_array_equal(published(call)[0].labels, [1])
     monkeypatch.setenv("LOSSWATCH_SEND_LABELS", "no")
     assert published(call)[0].labels is None
     assert not published({"errors": {"mae": [0.5]}, "targets": {"mae": [7.0]}})[0].targets

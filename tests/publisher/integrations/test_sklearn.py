@@ -75,7 +75,7 @@ def test_held_out_samples_are_scored_and_predicted(data: tuple[Any, Any]) -> Non
     assert series(transport, "val", "metrics.score")[2] == pytest.approx(fitted.score(X[20:], y[20:]))
     batches = predictions(transport, "val")
     assert [batch.step for batch in batches] == [0, 2]
-    assert batches[1].labels == y[20:].tolist()
+    np.testing.assert_array_equal(batches[1].labels, y[20:])
     assert np.asarray(batches[1].values).shape == (10, 3)
 
 

@@ -129,7 +129,7 @@ def test_an_evaluation_is_one_step_of_means_and_its_predictions_are_seen(samples
     assert measured(transport, "val") == {"epoch_mean"}
     batches = predictions(transport, "val")
     assert [(batch.step, batch.kind) for batch in batches] == [(step, "logits") for step in (3, 6) for _ in range(3)]
-    assert batches[0].labels == [i % 3 for i in range(8)]
+    np.testing.assert_array_equal(batches[0].labels, [i % 3 for i in range(8)])
     assert list(series(transport, "train")) == [1, 2, 3, 4, 5, 6]
 
 

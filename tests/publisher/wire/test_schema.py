@@ -19,11 +19,22 @@ def test_probabilities_and_logits_are_matrices(kind: str) -> None:
     assert record.values.shape == (3, 2)
 
 
-def test_classes_are_a_list_of_labels_whatever_they_came_in() -> None:
-    for values in ([0, "a", 0], np.array([0, 1, 0]), {"d": "|u1", "s": [3], "b": b"\x00\x01\x00"}):
-        record = Predictions(**COMMON, kind="classes", values=values)
-        assert isinstance(record.values, list)
-        assert {type(value) for value in record.values} <= {int, str}
+def test_classes_are_an_array_where_all_are_whole_numbers_and_else_a_list() -> None:
+    for values in ([0, 1, 0], np.array([0, 1, 0]), {"d": "|u1", "s": [3], "b": b"\x00\x01\x00"}):
+        record = Predictions(**COMMON, kind="classes", values=values, labels=values)
+        for found in (record.values, record.labels):
+            assert isinstance(found, np.ndarray)
+            assert (found.dtype.str, found.tolist()) == ("<i8", [0, 1, 0])
+    assert Predictions(**COMMON, kind="classes", values=[0, "a", 0]).values == [0, "a", 0]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_probabilities_keep_the_float_type_that_they_were_sent_in(dtype: type[np.floating[Any]]) -> None:
+    values = np.array([[0.25, 0.75]], dtype=dtype)
+    sent = {"d": values.dtype.str, "s": [1, 2], "b": values.tobytes()}
+    found = Predictions(**COMMON, kind="probabilities", values=sent).values
+    assert isinstance(found, np.ndarray)
+    assert (found.dtype.str, found.tolist()) == (values.dtype.str, [[0.25, 0.75]])
 
 
 def test_a_summary_holds_one_mean_and_one_count_per_class() -> None:
