@@ -18,10 +18,11 @@ from consumers.reduce import Made, grouped, numbers, padded, piece_of, size_of
 from consumers.references import References
 from consumers.runs import StreamRow
 from consumers.samples import Item
-from detectors.coverage.neighbours import FAR, NEAR, Neighbourhood, Space
+from detectors.coverage.neighbours import Neighbourhood, Space
+from detectors.coverage.slices import by_slice
 from detectors.proxy.correlation import correlations
 from detectors.representation.geometry import Geometry
-from losswatch.arrays import Floats, Ints
+from losswatch.arrays import Bools, Floats
 
 MOST_EMBEDDINGS: Final = 256
 """Embeddings of a record that are looked at, the first: the work grows with their square."""
@@ -88,10 +89,8 @@ def _coverage(items: Sequence[Item], like: Tensor) -> Iterator[Made]:
     some = [item for _, item in chosen]
     for _, members in grouped(some, lambda item: np.asarray(item.record.features).shape[1]):
         for part in _portions([some[i] for i in members], members):
-            group = [item for item, _ in part]
-            told = _neighbours(group, like)
-            for g, (item, place) in enumerate(part):
-                for row, values in _slices(item, *(x[g] for x in told)):
+            for (item, place), rows in zip(part, _covered([item for item, _ in part], like), strict=True):
+                for (row, _), values in zip(item.coverage, rows, strict=True):
                     yield Made("coverage", row, piece_of(item, row, values), chosen[place][0])
 
 
@@ -111,17 +110,39 @@ def _portions(items: Sequence[Item], members: Sequence[int]) -> Iterator[list[tu
         yield part
 
 
-def _neighbours(items: Sequence[Item], like: Tensor) -> tuple[Floats, Ints, Floats, Floats]:
-    """Distance to the nearest reference of each sample, its place and the density (G, N), and distance and density of
-    the references among themselves (G, 3) with their number."""
+def _covered(items: Sequence[Item], like: Tensor) -> list[list[Floats]]:
+    """The values of the stream ``coverage`` for each record's whole and slices, in the order of `Item.coverage`."""
     known = [item.run.references for item in items if item.run.references is not None]
     given = [np.asarray(item.record.features) for item in items]
-    samples = _on(padded(given, max(map(len, given))), like)  # what is padded is NaN and counts for nothing
+    length = max(map(len, given))
+    samples = _on(padded(given, length), like)  # what is padded is NaN and counts for nothing
     told = Neighbourhood.of(samples, _space(known, like))
+    nearest = told.nearest.cpu().numpy()
+    error = padded([own_errors(item) for item in items], length)
+    copied = padded([neighbour_errors(item, nearest[g, : len(given[g])]) for g, item in enumerate(items)], length)
+    inside = torch.from_numpy(_inside(items, length)).to(like.device)
+    values = by_slice(told, _on(error, like), _on(copied, like), inside).to("cpu", torch.float64).numpy()
     _spread({id(each): each for each in known if each.spread is None}.values(), like)
-    own = np.array([(len(each.rows), *(each.spread or (nan, nan))) for each in known])
-    distance, density = (x.to("cpu", torch.float64).numpy() for x in (told.distance, told.density))
-    return distance, told.nearest.cpu().numpy(), density, own
+    own = [np.array([len(each.rows)]) for each in known]
+    spread = [np.array(each.spread) for each in known]
+    return [
+        [np.concatenate([row[:1], own[g], row[1:3], spread[g], row[3:]]) for row in values[g, : len(item.coverage)]]
+        for g, item in enumerate(items)
+    ]
+
+
+def _inside(items: Sequence[Item], length: int) -> Bools:
+    """(G, K, N): which samples the whole and each slice of a record have."""
+    inside = np.zeros((len(items), max(len(item.coverage) for item in items), length), dtype=np.bool_)
+    for g, item in enumerate(items):
+        places = {part: place for place, (_, part) in enumerate(item.coverage)}
+        if None in places:
+            inside[g, places[None], : size_of(item)] = True
+        if item.record.slices is not None and len(places) > 1:
+            at = np.array([places.get(part, -1) if part is not None else -1 for part in item.record.slices])
+            there = np.flatnonzero(at >= 0)
+            inside[g, at[there], there] = True
+    return inside
 
 
 def _space(references: Sequence[References], like: Tensor) -> Space:
@@ -139,30 +160,3 @@ def _spread(references: Collection[References], like: Tensor) -> None:
         found = numbers(_space(now, like).spread())
         for each, (distance, density) in zip(now, found.tolist(), strict=True):
             each.spread = distance, density
-
-
-def _slices(
-    item: Item, distance: Floats, nearest: Ints, density: Floats, own: Floats
-) -> Iterator[tuple[StreamRow, Floats]]:
-    """The values of the stream ``coverage`` for the whole of a record and for each slice of it."""
-    size = size_of(item)
-    distance, density = distance[:size], density[:size]
-    error, copied = own_errors(item), neighbour_errors(item, nearest[:size])
-    both = np.isfinite(error) & np.isfinite(copied)
-    compared = np.stack([np.abs(error), copied])  # (2, N)
-    overall = _mean(error, np.isfinite(error))
-    whole = np.ones(size, dtype=np.bool_)
-    bins = (whole, distance < NEAR, (distance >= NEAR) & (distance <= FAR), distance > FAR)
-    names = np.array(item.record.slices if item.record.slices is not None else [None] * size, dtype=object)
-    for row, part in item.coverage:
-        here = np.isfinite(distance) & (whole if part is None else names == part)
-        relative = [_mean(error, here & where & np.isfinite(error)) / overall if overall else nan for where in bins]
-        judged = here & both
-        parts = np.stack([np.where(where, compared, 0.0)[:, judged].sum(1) for where in bins], 1)  # (2, bins)
-        against = parts.flatten() / judged.sum() if judged.any() else np.full(parts.size, nan)
-        means = (_mean(distance, here), _mean(density, here))
-        yield row, np.array([here.sum(), own[0], *means, *own[1:], *relative, *against])
-
-
-def _mean(values: Floats, where: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> float:
-    return float(values[where].mean()) if where.any() else nan
