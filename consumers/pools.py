@@ -73,7 +73,7 @@ class Pool:
         self._defaults = dict(thresholds)
         self._fresh = self._init()
         self.state = {name: value.clone() for name, value in self._fresh.items()}
-        """Everything a row remembers, by name: ``<cell>.<name>``, ``life.<kind>.<name>``, ``now.<reading>``,
+        """Everything a row remembers, by name: ``<cell>.<name>``, ``life.<kind>.<name>``, ``now.<exported reading>``,
         ``verdict.<kind>``, ``threshold.<name>``, ``fact.<name>``."""
         layout = [(name, str(value.dtype), tuple(value.shape[1:])) for name, value in self.state.items()]
         self.digest = hashlib.sha256(repr((layout, _parameters(self.cells))).encode()).hexdigest()[:16]
@@ -87,7 +87,8 @@ class Pool:
         for cell in self.cells:
             state |= {f"{cell.name}.{name}": value for name, value in cell.init(1, self.slots, self.like).items()}
             for reading in cell.readings:
-                state[f"now.{reading.name}"] = self.like.new_full(shape[reading.per], torch.nan)
+                if reading.exported:
+                    state[f"now.{reading.name}"] = self.like.new_full(shape[reading.per], torch.nan)
             for threshold in cell.thresholds:
                 value = self._defaults.get(threshold.name, threshold.default)
                 state[f"threshold.{threshold.name}"] = self.like.new_full((1,), value)
@@ -153,21 +154,24 @@ class Pool:
             for name, value in output.state.items():
                 self.state[f"{cell.name}.{name}"].index_copy_(0, index, value)
             for name, value in output.readings.items():
-                self._remember(f"now.{name}", index, value, value.isnan(), newest)
+                self._remember(f"now.{name}", index, value, newest)
             readings |= output.readings
             for kind in cell.kinds:
                 verdict = output.verdicts[kind.name]
-                self._remember(f"verdict.{kind.name}", index, verdict, verdict == UNKNOWN, newest)
+                self._remember(f"verdict.{kind.name}", index, verdict, newest)
                 transitions += self._advance(kind, index, block, verdict, readings)
         fed = {r.name: readings[r.name] for cell in self.cells for r in cell.readings if r.feeds}
         return Judged(transitions, fed)
 
-    def _remember(self, name: str, index: Tensor, value: Tensor, unknown: Tensor, newest: Tensor) -> None:
-        """Keep the value of each row's last step; of a pair the last that was known, for most of its steps may be
-        the other series' alone."""
+    def _remember(self, name: str, index: Tensor, value: Tensor, newest: Tensor) -> None:
+        """Keep the value of each row's last step, of what is kept; of a pair the last that was known, for most of its
+        steps may be the other series' alone."""
+        if (kept := self.state.get(name)) is None:
+            return
         if self.stream in PAIRS:
-            value = held(value, ~unknown, self.state[name].index_select(0, index))
-        self.state[name].index_copy_(0, index, _at(value, newest))
+            known = ~value.isnan() if value.is_floating_point() else value != UNKNOWN
+            value = held(value, known, kept.index_select(0, index))
+        kept.index_copy_(0, index, _at(value, newest))
 
     def _gather(self, prefix: str, index: Tensor) -> dict[str, Tensor]:
         return {

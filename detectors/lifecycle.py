@@ -23,6 +23,12 @@ from torch import Tensor
 
 from detectors.cell import BAD, GOOD, State
 
+STATE: Final = {
+    "status": torch.int8, "bad": torch.int16, "good": torch.int16, "began": torch.int64, "confirmed": torch.int64,
+}  # fmt: skip
+"""Every series has it for every kind, and most never need it: counts end at `MOST`."""
+MOST: Final = torch.iinfo(torch.int16).max
+"""Above every ``confirm`` and ``release``."""
 IDLE: Final = 0
 PENDING: Final = 1
 FIRING: Final = 2
@@ -30,11 +36,7 @@ FIRING: Final = 2
 
 def idle(shape: tuple[int, ...], device: torch.device | str) -> State:
     """The state of rows (R) or slots (R, K) with nothing to report."""
-
-    def zeros() -> Tensor:
-        return torch.zeros(shape, dtype=torch.int64, device=device)
-
-    return {"status": zeros(), "bad": zeros(), "good": zeros(), "began": zeros(), "confirmed": zeros()}
+    return {name: torch.zeros(shape, dtype=dtype, device=device) for name, dtype in STATE.items()}
 
 
 def advance(
@@ -59,14 +61,14 @@ def advance(
     steps = step if step.dim() == status.dim() else step[:, None].expand_as(status)
     began = _step_of(steps, (status > IDLE) & (before == IDLE), state["began"])
     confirmed = _step_of(steps, (status == FIRING) & (before != FIRING), state["confirmed"])
-    end = {
+    newest = {
         "status": status[..., -1],
-        "bad": torch.where(status[..., -1] > IDLE, bad_run[..., -1], 0),
-        "good": torch.where(firing[..., -1], good_run[..., -1], 0),
+        "bad": torch.where(status[..., -1] > IDLE, bad_run[..., -1], 0).clamp(max=MOST),
+        "good": torch.where(firing[..., -1], good_run[..., -1], 0).clamp(max=MOST),
         "began": began[..., -1],
         "confirmed": confirmed[..., -1],
     }
-    return end, status, began, confirmed
+    return {name: value.to(STATE[name]) for name, value in newest.items()}, status, began, confirmed
 
 
 def quiet(state: State, verdicts: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from detectors.cell import BAD, GOOD, UNKNOWN, State
-from detectors.lifecycle import FIRING, IDLE, PENDING, advance, idle, quiet
+from detectors.lifecycle import FIRING, IDLE, MOST, PENDING, STATE, advance, idle, quiet
 
 
 @dataclass
@@ -109,3 +109,14 @@ def test_unknown_verdicts_neither_confirm_nor_release() -> None:
     verdicts = torch.tensor([[BAD, *[UNKNOWN] * 50, BAD, *[UNKNOWN] * 50, GOOD]], dtype=torch.int8)
     status = advance(idle((1,), "cpu"), verdicts, torch.arange(103)[None], 2, 1)[1]
     assert status.tolist() == [[*[PENDING] * 51, *[FIRING] * 51, IDLE]]
+
+
+def test_a_finding_that_never_ends_does_not_outgrow_its_counts() -> None:
+    verdicts = torch.full((1, 40_000), BAD, dtype=torch.int8)
+    state = idle((1,), "cpu")
+    for start in (0, 40_000):
+        state, status, *_ = advance(state, verdicts, torch.arange(start, start + 40_000)[None], 3, 3)
+    assert {name: value.dtype for name, value in state.items()} == STATE
+    assert (int(state["status"]), int(state["bad"]), int(state["began"])) == (FIRING, MOST, 0)
+    state, status, *_ = advance(state, torch.zeros((1, 3), dtype=torch.int8), torch.arange(3)[None], 3, 3)
+    assert status.tolist() == [[FIRING, FIRING, IDLE]]
