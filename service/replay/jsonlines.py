@@ -19,6 +19,8 @@ Prepare = Callable[[dict[str, Any]], Row | None]
 """Makes a row ready for its columns; None leaves it out."""
 READ: Final = 1 << 20
 """Characters of a document that are read at once."""
+CUT_OFF: Final = 12
+"""Characters before its end at which an element that is only cut off may fail to be read: a word or an escape."""
 LONGEST: Final = 64 << 20
 """Most characters of one element."""
 
@@ -51,7 +53,16 @@ def array_reader(
 def chunks(rows: Iterable[dict[str, Any]], prepare: Prepare = as_it_is) -> Iterator[Columns]:
     """Rows as columns, some thousands at a time."""
     wanted = filter(None, map(prepare, rows))
-    while some := list(islice(wanted, text.BLOCK)):
+    while True:
+        some: list[Row] = []
+        try:
+            some.extend(islice(wanted, text.BLOCK))
+        except Unreadable:
+            if some:
+                yield columns.of_rows(some)
+            raise
+        if not some:
+            return
         yield columns.of_rows(some)
 
 
@@ -94,9 +105,10 @@ def elements(path: Path, start: re.Pattern[str], said: Notes) -> Iterator[dict[s
                 value, end = decoder.raw_decode(buffer, begin)
                 if end == len(buffer):
                     raise ValueError("it may go on")
-            except (ValueError, RecursionError):
+            except (ValueError, RecursionError) as error:
                 more = file.read(size)
                 if not more or len(buffer) - at > LONGEST:
+                    _refuse_damaged(path, buffer, line, at, error)
                     said.odd_line(line, notes.HALF_LINE)
                     return
                 buffer, at, size = buffer[at:] + more, 0, 2 * size
@@ -107,6 +119,15 @@ def elements(path: Path, start: re.Pattern[str], said: Notes) -> Iterator[dict[s
                 yield value
             else:
                 said.odd_line(line)
+
+
+def _refuse_damaged(path: Path, buffer: str, line: int, at: int, error: Exception) -> None:
+    """Raise Unreadable where the element after ``at`` is no JSON, and not only cut off; ``line`` is that of ``at``."""
+    if not isinstance(error, json.JSONDecodeError) or error.msg.startswith("Unterminated"):
+        return
+    if error.pos < len(buffer.rstrip()) - CUT_OFF:
+        wrong = line + buffer.count("\n", at, error.pos)
+        raise Unreadable(path, wrong, f"what follows is no JSON: {error.msg[0].lower()}{error.msg[1:]}")
 
 
 _SPACE: Final = re.compile(r"[\s,]*")

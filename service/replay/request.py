@@ -17,7 +17,7 @@ from service.replay.engine import Outcome, Replay
 from service.replay.event_folders import Folders, folders_of
 from service.replay.files import NoSuchFile, files_of
 from service.replay.readers import tensorboard
-from service.replay.sources import Direction, Log, NoLog, Options, open_events, open_log
+from service.replay.sources import Direction, Log, NoLog, Options, format_names, open_events, open_log
 from service.serve import CannotServe, deployed_thresholds
 from service.settings import Settings
 
@@ -82,9 +82,11 @@ class Request:
         if unknown := sorted(own.keys() - known.keys()):
             raise Unusable(f"No detector has the threshold {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
         in_file = Mapped() if mapping is None else _mapped(mapping)
+        if (chosen := format or in_file.format) is not None and chosen not in format_names():
+            raise Unusable(f"There is no format {chosen!r}; known are {', '.join(format_names())}.")
         named = in_file.metrics | dict(map(partial(_pair, "--metric"), metrics))
         options = Options(
-            format=format or in_file.format,
+            format=chosen,
             step=step or in_file.step,
             total=total or in_file.total,
             components=in_file.components | dict(map(partial(_pair, "--component"), components)),

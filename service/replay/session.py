@@ -99,10 +99,18 @@ def compare_all(request: Request, chosen: Sequence[str] = ()) -> int:
         for phase in phases:
             found = parting(*(totals(request.open(each.path), each.own, phase) for each in (one, two)))
             for line in told(one, two, phase, found):
-                console.print(Padding(escape(line), (0, 0, 0, 2), expand=False), highlight=False)
+                _indented(console, escape(line))
         if not phases:
-            console.print("  They have no phase with a total in common.", highlight=False)
+            _indented(console, "They have no phase with a total in common.")
     return status
+
+
+def _indented(console: Console, text: str) -> None:
+    """A paragraph on a terminal, else one line."""
+    if console.is_terminal:
+        console.print(Padding(text, (0, 0, 0, 2), expand=False), highlight=False)
+    else:
+        console.print(f"  {text}", highlight=False, soft_wrap=True)
 
 
 def _chosen(results: Sequence[RunResult], chosen: Sequence[str]) -> Sequence[RunResult]:

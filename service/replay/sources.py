@@ -126,7 +126,7 @@ class TableLog:
             raise Unreadable(path, 1, f"it has no column of numbers to watch among {_some(first)}")
         if form.anything and not first.part and not namer.telling and options == Options():
             reason = "no name in it is that of a loss or a metric; if it is a log, say what is what, as with --total"
-            raise Unreadable(path, 1, f"{reason}: it has {_some(first)}")
+            raise NoLog(path, 1, f"{reason}: it has {_some(first)}")
 
     @property
     def warnings(self) -> Mapping[str, int]:
@@ -139,7 +139,8 @@ class TableLog:
         self._parts.clear()
         assemblies: dict[str, Assembly] = {}
         labels = {"format": self._form.name, "file": self.path.name[-MAX_NAME:]}
-        for columns in self._columns():
+        damaged: list[Unreadable] = []
+        for columns in self._until_damaged(damaged):
             if columns.part not in assemblies:
                 run = f"{self.run}#{columns.part}" if columns.part else self.run
                 origin = Origin(shortened(run, MAX_NAME - 8), self.path.stat().st_mtime, labels)
@@ -148,6 +149,8 @@ class TableLog:
             yield from assemblies[columns.part].take(columns)
         for assembly in assemblies.values():
             yield from assembly.close()
+        if damaged:
+            raise damaged[0]
         if not any(assembly.published for assembly in assemblies.values()):
             raise Unreadable(self.path, self._said.first_odd, "no row of it has both a step and a number to watch")
 
@@ -170,6 +173,13 @@ class TableLog:
             yield from self._form.read(self.path, self._head, self._said)
         except OSError as error:
             raise Unreadable(self.path, None, f"it cannot be read: {error.strerror or error}") from None
+
+    def _until_damaged(self, damaged: list[Unreadable]) -> Iterator[Columns]:
+        """The rows; what keeps further ones from being read is put to ``damaged``: those before it count."""
+        try:
+            yield from self._columns()
+        except Unreadable as error:
+            damaged.append(error)
 
     def _part(self, columns: Columns) -> tuple[Namer, Stepper]:
         """How the columns of one run are used, decided by the first of its rows."""

@@ -80,7 +80,7 @@ class Summary:
         steps = ", ".join(f"{phase} to step {words.number(step)}" for phase, step in result.newest_step.items())
         self._say(
             f"[{STYLES[verdict.level]}]{verdict.label}[/]  [bold]{escape(result.run)}[/]  "
-            f"[dim]{result.format}, {words.number(result.steps)} rows{': ' * bool(steps)}{escape(steps)}[/]"
+            f"[dim]{result.format}, {_rows(result.steps)}{': ' * bool(steps)}{escape(steps)}[/]"
         )
         told = [*verdict.fired, *verdict.pending]
         for finding in told[:MOST_FINDINGS]:
@@ -117,11 +117,11 @@ class Summary:
         table.add_column("found", overflow="fold")
         for (result, verdict), name in zip(self._runs, names, strict=True):
             label = f"[{STYLES[verdict.level]}]{verdict.label}[/]"
-            rows, found = words.number(result.steps), escape(in_a_line(verdict))
+            found = escape(in_a_line(verdict))
             if self._console.is_terminal:
-                table.add_row(label, escape(name), rows, found)
+                table.add_row(label, escape(name), words.number(result.steps), found)
             else:
-                self._say(f"{label}  {escape(name)}  {rows} rows  {found}")
+                self._say(f"{label}  {escape(name)}  {_rows(result.steps)}  {found}")
         if self._console.is_terminal:
             self._console.print(table)
         never = sorted({kind for _, verdict in self._runs for kind in verdict.silent})
@@ -139,10 +139,17 @@ class Summary:
         self._say(f"{runs}: {', '.join(told)}." if told else "No run was found.")
 
     def _indented(self, text: str, by: int = 2) -> None:
-        self._console.print(Padding(text, (0, 0, 0, by), expand=False), highlight=False)
+        if self._console.is_terminal:
+            self._console.print(Padding(text, (0, 0, 0, by), expand=False), highlight=False)
+        else:
+            self._say(" " * by + text)
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=not self._console.is_terminal)
+
+
+def _rows(count: int) -> str:
+    return f"{words.number(count)} row{'s' * (count != 1)}"
 
 
 def refused_of(counters: Mapping[tuple[str, ...], int]) -> dict[str, int]:

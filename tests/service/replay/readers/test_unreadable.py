@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from losswatch.schema import Record, Steps
+from service.replay.engine import Replay
 from service.replay.sources import Options, Unreadable, format_names, open_log
 from tests.service.replay.readers.test_formats import DATA, FILES
 
@@ -153,3 +154,13 @@ def test_any_history_raises_nothing_else(document: dict[str, object], tmp_path: 
     path = tmp_path / "log"
     path.write_text(json.dumps(document), encoding="utf-8")
     read(path)
+
+
+def test_a_document_that_is_damaged_in_the_middle_is_read_up_to_the_line_at_fault(tmp_path: Path) -> None:
+    rows = [f'{{"step": {step}, "loss": {1 / (1 + step)}}}' for step in range(50)]
+    rows[30] = '{"step": 30, "loss": oops}'
+    log = tmp_path / "trainer_state.json"
+    log.write_text('{"log_history": [\n' + ",\n".join(rows) + "\n]}")
+    (outcome,) = Replay(open_log).results([log])
+    assert str(outcome.error) == f"{log}:32: what follows is no JSON: expecting value"
+    assert [run.steps for run in outcome.runs] == [30]
