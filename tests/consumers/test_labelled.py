@@ -16,7 +16,7 @@ from consumers.fleet import Fleet
 from consumers.picture import Painter
 from consumers.runs import StreamKey
 from consumers.snapshots import restore, snapshot
-from losswatch.schema import Predictions
+from losswatch.schema import Predictions, Record
 from tests.consumers.builders import (
     Crash,
     CrashingBroker,
@@ -29,6 +29,7 @@ from tests.consumers.builders import (
     assert_same_readings,
     decoded,
     findings_on_topic,
+    make_start,
     publish,
     run_worker_until_idle,
     told,
@@ -152,3 +153,22 @@ def test_embeddings_that_are_not_finite_are_a_finding_and_a_single_one_is_not(va
     ]  # fmt: skip
     findings, _ = consume([decoded(records)])
     assert [identity for identity, *_ in findings] == ["r/val/non_finite/embedding_cosine_ratio/1"] * fires
+
+
+@pytest.mark.parametrize("together", [1, 1000])
+def test_a_validation_whose_map_is_another_than_the_training_phases_is_found_and_training_is_not(together: int) -> None:
+    rng = np.random.default_rng(0)
+    names = ["ant", "bee", "cat", "dog"]
+    records: list[Record] = [make_start("r", classes=names)]
+    for step in range(30):
+        for phase, places in (("train", np.arange(4)), ("val", np.array([0, 2, 1, 3]))):
+            labels = rng.integers(0, 4, 100)
+            values = rng.normal(0, 1, (100, 4)) + 4 * np.eye(4)[places[labels]]
+            told = {"kind": "logits", "values": values, "labels": labels.tolist()}
+            records.append(Predictions(run="r", time=0.0, phase=phase, step=step, **told))
+    items = decoded(records)
+    fleet, firing = a_fleet(), []
+    for start in range(0, len(items), together):
+        firing += [one for one in fleet.take(items[start : start + together])[0] if one.state == "firing"]
+    assert [(one.kind, one.phase) for one in firing] == [("label_space_mismatch", "val")]
+    assert "bee as cat, cat as bee is predicted" in firing[0].message
