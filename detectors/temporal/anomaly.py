@@ -84,9 +84,9 @@ ANOMALY: Final = Kind(
 class TemporalAnomaly:
     """Bad where the newest value is rarer than once in ``anomaly_run_length`` steps by the series' own past.
 
-    Forecast, features, the tail of each; the most surprising feature counts, by how often the series surprises so
-    much. A score s says that it does about once in ``50_000 ** (s / (1 - s))`` steps: 0.5 is the default run length.
-    Unknown for ``warm_up`` values.
+    Forecast, features, the tail of each; the L4 norm of their surprises (nearly the largest), by how often the series
+    surprises so much. A score s says that it does about once in ``50_000 ** (s / (1 - s))`` steps: 0.5 is the default
+    run length. Unknown for ``warm_up`` values.
 
     >>> import torch
     >>> value = torch.cat([torch.sin(torch.arange(200.0) ** 2), torch.tensor([9.0])])[None]
@@ -165,9 +165,11 @@ class TemporalAnomaly:
         judged = len(PRIORS)
         number = (count - self.warm_up).clamp_(min=0.0)
         tail_state, surprise = self.tail.update(_of(state, "tail"), found[:, :judged], count, warm, number, taken)
-        best = torch.cat([surprise, found[:, judged:]], dim=1).max(dim=1)
-        surprise = torch.where(warm, best.values * noisy, 0.0)
-        calibration_state, nats = self.calibration.update(_of(state, "calibration"), surprise, number, taken)
+        surprises = torch.cat([surprise, found[:, judged:]], dim=1)
+        together = surprises.square().square_().sum(1).sqrt_().sqrt_()
+        calibration_state, nats = self.calibration.update(
+            _of(state, "calibration"), torch.where(warm, together * noisy, 0.0), number, taken
+        )
         width = self.band * forecast.noise
         packed_readings = {
             "anomaly_score": nats / (nats + math.log(RUN_LENGTH.default)),
@@ -175,7 +177,7 @@ class TemporalAnomaly:
             "anomaly_expected": forecast.expected,
             "anomaly_low": forecast.expected - width,
             "anomaly_high": forecast.expected + width,
-            "anomaly_change": torch.where(nats > 0, best.indices + 1, 0).to(x.dtype),
+            "anomaly_change": torch.where(nats > 0, surprises.argmax(1) + 1, 0).to(x.dtype),
             "anomaly_direction": sign,
         }
         known = torch.where(valid, (valid.cumsum(-1) - 1).clamp(min=0), 0)
