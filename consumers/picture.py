@@ -108,6 +108,7 @@ class Painter:
         )
 
     def _tables(self, pool: Pool) -> Iterator[Table]:
+        pool.read()
         for cell in pool.cells:
             for reading in cell.readings:
                 if reading.exported and _is_told(pool, reading):

@@ -19,9 +19,11 @@ import torch
 from torch import Tensor
 
 from detectors import lifecycle
-from detectors.cell import FACTS, PAIRS, UNKNOWN, Block, Cell, Kind, Stream
+from detectors.cell import FACTS, PAIRS, UNKNOWN, Block, Cell, Deferred, Kind, Stream
 from detectors.recurrence import held
 
+READ_TOGETHER = 64
+"""Rows whose deferred readings are made together: what they take stays in a processor's cache."""
 STATES = ("resolved", "pending", "firing")
 """A lifecycle status as the wire names it."""
 
@@ -70,6 +72,8 @@ class Pool:
         self.version = 0
         """Counts the changes of what rows and slots stand for."""
         self._free: list[int] = []
+        self._unread: set[int] = set()
+        """Rows whose readings of `Deferred` cells are older than their state."""
         self._defaults = dict(thresholds)
         self._fresh = self._init()
         self.state = {name: value.clone() for name, value in self._fresh.items()}
@@ -123,6 +127,7 @@ class Pool:
         """Forget a row."""
         self.version += 1
         self.keys[row] = None
+        self._unread.discard(row)
         for name, value in self.state.items():
             value[row] = self._fresh[name][0]
         self._free.append(row)
@@ -150,6 +155,11 @@ class Pool:
         thresholds = self._gather("threshold.", index)
         block = dataclasses.replace(block, facts=self._gather("fact.", index))
         for cell in self.cells:
+            if isinstance(cell, Deferred):
+                for name, value in cell.advance(self._gather(f"{cell.name}.", index), block).items():
+                    self.state[f"{cell.name}.{name}"].index_copy_(0, index, value)
+                self._unread.update(rows)
+                continue
             output = cell.update(self._gather(f"{cell.name}.", index), block, thresholds)
             for name, value in output.state.items():
                 self.state[f"{cell.name}.{name}"].index_copy_(0, index, value)
@@ -162,6 +172,17 @@ class Pool:
                 transitions += self._advance(kind, index, block, verdict, readings)
         fed = {r.name: readings[r.name] for cell in self.cells for r in cell.readings if r.feeds}
         return Judged(transitions, fed)
+
+    def read(self) -> None:
+        """Make the readings that wait until somebody looks: to be called before ``now.<reading>`` is used."""
+        rows, self._unread = sorted(self._unread), set()
+        for start in range(0, len(rows), READ_TOGETHER):
+            index = torch.as_tensor(rows[start : start + READ_TOGETHER], dtype=torch.int64, device=self.like.device)
+            for cell in self.cells:
+                if isinstance(cell, Deferred):
+                    known = cell.read(self._gather(f"{cell.name}.", index), self._gather("threshold.", index))
+                    for name, value in known.items():
+                        self.state[f"now.{name}"].index_copy_(0, index, value)
 
     def _remember(self, name: str, index: Tensor, value: Tensor, newest: Tensor) -> None:
         """Keep the value of each row's last step, of what is kept; of a pair the last that was known, for most of its
@@ -222,6 +243,7 @@ class Pool:
 
     def pack(self, rows: Sequence[int]) -> list[bytes]:
         """Each row's whole memory as bytes."""
+        self.read()
         index = torch.as_tensor(rows, dtype=torch.int64, device=self.like.device)
         parts = [
             value.index_select(0, index).contiguous().flatten(1).view(torch.uint8)

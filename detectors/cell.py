@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, Protocol, get_args
+from typing import Final, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -350,3 +350,17 @@ class Cell(Protocol):
         Neither ``state`` nor ``block`` is changed. The result must not depend on how a row's
         steps are cut into blocks, on the other rows or on the padding.
         """
+
+
+@runtime_checkable
+class Deferred(Cell, Protocol):
+    """A cell without verdicts whose readings follow from its state, and are dear: they are made when somebody looks.
+
+    ``update`` is `advance` and then, for every step, what `read` makes of the state.
+    """
+
+    def advance(self, state: State, block: Block) -> State:
+        """The state that ``update`` returns."""
+
+    def read(self, state: State, thresholds: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The readings (R) at the last step."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, Literal
 
 Direction = Literal["higher", "lower"]
@@ -29,6 +30,7 @@ TRADED: Final = "precision recall sensitivity specificity reward rewards rew ret
 learning does not measure the reward."""
 
 
+@lru_cache(maxsize=4096)
 def direction_of(name: str) -> Direction | None:
     """The better direction of a metric with this name; None where the name does not tell.
 

@@ -73,6 +73,24 @@ class Ranking:
 
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """See `detectors.cell.Cell.update`."""
+        windows = self._windows(state, block, block.mask.shape[1])
+        top = {TOP.name: thresholds[TOP.name][:, None].expand(block.mask.shape)}
+        read = {name: torch.where(block.mask, x, torch.nan) for name, x in self.read(windows, top).items()}
+        return Output({name: rows[:, -1] for name, rows in windows.items()}, read)
+
+    def advance(self, state: State, block: Block) -> State:
+        """See `detectors.cell.Deferred.advance`."""
+        return {name: rows[:, -1] for name, rows in self._windows(state, block, 1).items()}
+
+    def read(self, state: State, thresholds: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """See `detectors.cell.Deferred.read`."""
+        positive = state["positive"]
+        anomaly = (positive > 0.5).to(positive.dtype).masked_fill(positive.isnan(), torch.nan)
+        found = areas(state["score"], anomaly, thresholds[TOP.name].clamp(min=1.0))
+        return dict(zip(("roc_auc_ratio", "pr_auc_ratio", "precision_at_k_ratio"), found, strict=True))
+
+    def _windows(self, state: State, block: Block, last: int) -> dict[str, Tensor]:
+        """The newest samples after each of the ``last`` records, (R, last, W)."""
         kept = state["score"].shape[1]
         given = {name: block.values[name] for name in ("score", "positive")}  # (R, W, T)
         valid = torch.stack([x.isfinite() for x in given.values()]).all(0) & block.mask[:, None]
@@ -80,18 +98,10 @@ class Ranking:
         steps = block.mask.shape[1]
         number = valid.sum(1).cumsum(-1)  # (R, T) samples up to each record
         place = kept + torch.where(order, order.cumsum(-1) - 1, kept * steps)  # the last place is thrown away
-        window = number[..., None] + torch.arange(kept, device=number.device)  # (R, T, W)
-        rows, state_new = {}, {}
+        window = number[:, -last:, None] + torch.arange(kept, device=number.device)
+        rows = {}
         for name, x in given.items():
             roomy = torch.cat([state[name], x.new_full((x.shape[0], kept * steps + 1), torch.nan)], 1)
             packed = roomy.scatter(1, place, x.transpose(1, 2).flatten(1))
             rows[name] = packed.gather(1, window.flatten(1)).view(window.shape)
-            state_new[name] = rows[name][:, -1]
-        top = thresholds[TOP.name].clamp(min=1.0)[:, None].expand(number.shape)
-        read = areas(
-            rows["score"], (rows["positive"] > 0.5).to(top.dtype).masked_fill(rows["positive"].isnan(), torch.nan), top
-        )
-        known = (torch.where(block.mask, x, torch.nan) for x in read)
-        return Output(
-            state_new, dict(zip(("roc_auc_ratio", "pr_auc_ratio", "precision_at_k_ratio"), known, strict=True))
-        )
+        return rows

@@ -293,6 +293,7 @@ class _Open:
 
 def _readings(pool: Pool, row: int) -> dict[str, float]:
     """The newest readings of a row, but those per slot; unknown ones left out."""
+    pool.read()
     values = {
         name.removeprefix("now."): float(value[row])
         for name, value in pool.state.items()

@@ -134,3 +134,16 @@ def test_a_threshold_that_a_narrow_dtype_cannot_hold_is_infinite() -> None:
     row = pool.add("a")
     pool.set_thresholds(row, {"conflict_share": 1e300, "no_such": 1.0})
     assert pool.state["threshold.conflict_share"][row].item() == float("inf")
+
+
+def test_deferred_readings_are_those_of_the_newest_state_of_each_row() -> None:
+    pool = Pool("scores", 8, catalog.CELLS, {}, LIKE)
+    first, second = pool.add("a"), pool.add("b")
+    score = torch.tensor([[0.1, 0.4, 0.35, 0.8], [0.9, 0.4, 0.35, 0.1]], dtype=torch.float64)[..., None]
+    positive = torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=torch.float64).expand(2, 4)[..., None]
+    mask = torch.ones((2, 1), dtype=torch.bool)
+    pool.update([first, second], Block(torch.zeros((2, 1)).long(), mask, {"score": score, "positive": positive}))
+    pool.drop(second)
+    pool.read()
+    assert pool.state["now.roc_auc_ratio"][first].item() == 0.75
+    assert pool.state["now.roc_auc_ratio"][second].isnan()

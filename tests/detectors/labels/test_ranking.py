@@ -50,3 +50,19 @@ def test_precision_at_k_counts_the_highest_scores() -> None:
 def test_nothing_is_known_without_both_sorts() -> None:
     for positive in (torch.zeros(5), torch.ones(5)):
         assert all(x.isnan() for x in areas(torch.rand(5), positive, torch.tensor(2.0)))
+
+
+def test_what_is_read_later_is_what_an_update_reads() -> None:
+    rng = np.random.default_rng(1)
+    score, positive = (torch.from_numpy(rng.random((3, 50, 4)).round(1)) for _ in range(2))
+    mask = torch.tensor([[True] * 4, [True] * 2 + [False] * 2, [True] * 3 + [False]])
+    block = Block(torch.arange(4).expand(3, 4), mask, {"score": score, "positive": positive.round()})
+    cell = Ranking()
+    state = cell.init(3, 50, score)
+    whole, later = cell.update(state, block, defaults(cell, 3)), cell.advance(state, block)
+    for name, value in whole.state.items():
+        torch.testing.assert_close(later[name], value, rtol=0.0, atol=0.0, equal_nan=True)
+    newest = mask.sum(1) - 1
+    for name, value in cell.read(later, defaults(cell, 3)).items():
+        assert value.isfinite().all()
+        assert torch.equal(value, whole.readings[name].gather(1, newest[:, None])[:, 0])
