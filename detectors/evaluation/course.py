@@ -1,10 +1,10 @@
 """Where a short, noisy series stands: its level and its noise. Letters: R rows, T steps, W window.
 
-The level is a running median of five, which one outlier does not move. The noise comes from second differences,
-``x[t] - 2 x[t-1] + x[t-2]``: white noise of deviation s makes their mean size ``s sqrt(6) sqrt(2 / pi)``, a straight
-trend makes none. The wander is how far the level strays from its own longer course, which is a double exponential
-average (Brown 1959) and follows a straight trend without lag: for noise that remembers it is what matters, and second
-differences do not see it.
+The level is a running median of five, which one outlier does not move; the mean is a longer, exponential one of the
+levels. The noise comes from second differences, ``x[t] - 2 x[t-1] + x[t-2]``: white noise of deviation s makes their
+mean size ``s sqrt(6) sqrt(2 / pi)``, a straight trend makes none. Noise that remembers makes smaller ones, and means of
+it wander further: for AR(1) noise of correlation r they are smaller by ``sqrt((1 - r) (3 - r) / 3)``. One difference
+and the next tell r, as their correlation is ``(r - 1) / 2``.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ import torch
 from torch import Tensor
 
 from detectors.cell import State
-from detectors.recurrence import bounded, decay_of, discounted_sum, last, previous, resolution
+from detectors.recurrence import bounded, decay_of, discounted_sum, last, resolution
 
 WINDOW: Final = 5
 MEDIAN: Final = 0.536
 """Standard deviation of the median of five normal values, of one value's."""
 _SECOND: Final = sqrt(6) * sqrt(2 / pi)
-_SIZE: Final = sqrt(pi / 2)
-"""Standard deviation of normal values over their mean size."""
-SUMS: Final = ("size", "size_weight", "slow", "slow_weight", "slower", "slower_weight", "stray", "stray_weight")
+MOST_CORRELATED: Final = 0.85
+"""Correlation beyond which the estimate says too little."""
+FEW: Final = 32.0
+"""Values from which on their correlation is known in part, and from three times as many on in full. A level, which it
+matters less to, takes half as many again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,56 +35,76 @@ class Standing:
     """At every value (R, T)."""
 
     level: Tensor
+    mean: Tensor
     noise: Tensor
     """Standard deviation of one value, if they are independent; NaN before the third."""
-    wander: Tensor
-    """Standard deviation of the level around its longer mean."""
+    level_error: Tensor
+    """Standard deviation of the level."""
+    mean_error: Tensor
+    """Standard deviation of the mean."""
     count: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """Time constants in values: ``slow`` of the longer mean, ``memory`` of the noise and the wander."""
+    """Time constants in values: ``tau`` of the mean, ``memory`` of the noise, ``long`` of its correlation."""
 
-    slow: float = 16.0
+    tau: float = 8.0
     memory: float = 16.0
+    long: float = 48.0
 
     def init(self, rows: int, like: Tensor) -> State:
         """``newest`` (R, W - 1), the rest (R)."""
-        state = {name: like.new_zeros(rows) for name in (*SUMS, "count")}
+        state = {name: like.new_zeros(rows) for name in ("size", "drift", "square", "product", "mean", "count")}
         return state | {"newest": like.new_full((rows, WINDOW - 1), nan)}
 
-    def update(self, state: State, x: Tensor, valid: Tensor, steps: Tensor) -> tuple[State, Standing]:
-        """Take values (R, T) of which the first ``steps`` (R) of a row, those in ``valid``, are there and finite."""
-        value = torch.where(valid, bounded(x), nan)
-        run = torch.cat([state["newest"], value], dim=-1)  # (R, W - 1 + T)
+    def update(self, state: State, x: Tensor, steps: Tensor) -> tuple[State, Standing]:
+        """Take values (R, T), finite in the first ``steps`` (R) places of a row, which are those that are there."""
+        there = torch.arange(x.shape[-1], device=x.device) < steps[:, None]
+        run = torch.cat([state["newest"], torch.where(there, bounded(x), nan)], dim=-1)  # (R, W - 1 + T)
         level = run.unfold(-1, WINDOW, 1).nanmedian(-1).values
-        count = state["count"][:, None] + valid.to(x.dtype).cumsum(-1)
-        second = (run[:, 4:] - 2 * run[:, 3:-1] + run[:, 2:-2]).abs()
-        sums: State = {}
-        sums |= self._mean(state, "size", second, valid & (count > 2), self.memory)
-        sums |= self._mean(state, "slow", level, valid, self.slow)
-        slow = _ratio(sums, "slow")
-        sums |= self._mean(state, "slower", slow, valid, self.slow)
-        course = 2 * slow - _ratio(sums, "slower")
-        longer = previous(course, 2 * _ratio(state, "slow") - _ratio(state, "slower"))
-        sums |= self._mean(state, "stray", (level - longer).abs(), valid & (count > 1), self.memory)
-        noise, wander = _ratio(sums, "size") / _SECOND, _ratio(sums, "stray") * _SIZE
-        end = {name: last(values, steps, state[name]) for name, values in sums.items()}
-        end["count"] = last(count, steps, state["count"])
-        at = steps[:, None] + torch.arange(WINDOW - 1, device=steps.device)
-        end["newest"] = run.gather(-1, at)
-        return end, Standing(level, torch.maximum(noise, resolution(level)), wander, count)
-
-    def _mean(self, state: State, name: str, x: Tensor, valid: Tensor, memory: float) -> State:
-        """Numerator and denominator of an exponential mean."""
-        decay = decay_of(memory)
-        weight = f"{name}_weight"
-        return {
-            name: discounted_sum(state[name], torch.where(valid, x, 0.0), decay),
-            weight: discounted_sum(state[weight], valid.to(x.dtype), decay),
+        count = state["count"][:, None] + torch.arange(1, x.shape[-1] + 1, dtype=x.dtype, device=x.device)
+        step, before = run[:, 4:] - run[:, 3:-1], run[:, 3:-1] - run[:, 2:-2]
+        there = there & (count > 2)
+        step, before = torch.where(there, step, 0.0), torch.where(there, before, 0.0)
+        terms = {
+            "size": ((step - before).abs(), self.memory),
+            "drift": (step, self.long),
+            "square": (step**2, self.long),
+            "product": (step * before, self.long),
+            "mean": (level.nan_to_num(), self.tau),
         }
+        sums = {name: discounted_sum(state[name], term, decay_of(tau)) for name, (term, tau) in terms.items()}
+        noise = torch.maximum(sums["size"] / _weight(count - 2, self.memory) / _SECOND, resolution(level))
+        drift = sums["drift"] ** 2 / _weight(count - 2, self.long)
+        alike = (sums["product"] - drift) / (sums["square"] - drift)
+        r = (1 + 2 * alike).nan_to_num(0.0).clamp(0.0, MOST_CORRELATED)
+        soon, r = r * _trusted(count / 1.5), r * _trusted(count)
+        d = decay_of(self.tau)
+        spread = ((1 - d) / (1 + d) * (1 + d * r) / (1 - d * r)).sqrt()
+        standing = Standing(
+            level=level,
+            mean=sums["mean"] / _weight(count, self.tau),
+            noise=noise,
+            level_error=noise * _wider(soon) * (MEDIAN + (1 - MEDIAN) * soon),
+            mean_error=noise * _wider(r) * torch.maximum(spread, MEDIAN / count.sqrt()),
+            count=count,
+        )
+        end = {name: last(values, steps, state[name]) for name, values in sums.items()}
+        at = steps[:, None] + torch.arange(WINDOW - 1, device=steps.device)
+        return end | {"count": state["count"] + steps, "newest": run.gather(-1, at)}, standing
 
 
-def _ratio(state: State, name: str) -> Tensor:
-    return state[name] / state[f"{name}_weight"]
+def _trusted(count: Tensor) -> Tensor:
+    return ((count / FEW - 1) / 2).clamp(0.0, 1.0)
+
+
+def _wider(r: Tensor) -> Tensor:
+    """Standard deviation of AR(1) noise over what its second differences make of it."""
+    return (3 / ((1 - r) * (3 - r))).sqrt()
+
+
+def _weight(count: Tensor, tau: float) -> Tensor:
+    """The discounted sum of so many ones; NaN of none."""
+    decay = decay_of(tau)
+    return torch.where(count > 0, (1 - decay ** count.clamp(min=0)) / (1 - decay), nan)

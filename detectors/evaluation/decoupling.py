@@ -79,7 +79,7 @@ class Decoupling:
         sign = -block.facts["direction"]
         state, now = self.compare.update(state, block, sign, torch.ones_like(sign))
         known, compared = now.known(self.warm_up)
-        bad = now.worse(thresholds[WORSE.name]) & now.better(thresholds[FALL.name])
+        bad = now.level.worse(thresholds[WORSE.name]) & now.level.better(thresholds[FALL.name])
         readings = {
             "metric_loss_ratio": now.rise_ratio(),
             "total_fall_ratio": now.fall_ratio(),

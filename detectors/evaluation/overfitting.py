@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
-from detectors.evaluation.since_best import SinceBest
+from detectors.evaluation.halves import Halves
+from detectors.evaluation.since_best import Comparison, SinceBest
 
 RISE = Threshold("overfitting_rise", 0.10, "Rise of a validation series above its best, relative, that is overfitting.")
 FALL = Threshold("overfitting_train_fall", 0.05, "Fall of the training series meanwhile, relative, that is learning.")
@@ -21,7 +23,19 @@ SLOW_RISE = Threshold("overfitting_slow_rise", 0.04, "As overfitting_rise, where
 SLOW_FALL = Threshold("overfitting_slow_train_fall", 0.20, "Fall of the training series, relative, that is a lot.")
 GAP = Threshold("overfitting_gap", 0.30, "Validation behind training, of a metric from 0 to 1, that is overfitting.")
 PERFECT = Threshold("overfitting_perfect", 0.98, "A training metric from 0 to 1 at which there is no more to learn.")
+BY_HEART = Threshold(
+    "overfitting_by_heart", 3.0, "Validation loss over training loss that is overfitting, if it has doubled."
+)
 ERRATIC = Threshold("erratic_validation_noise", 0.35, "Noise of a validation loss, relative to it, that hides it.")
+
+LEARNS: Final = 0.01
+"""Fall of training, relative, that is worth telling."""
+HALF: Final = 0.5
+"""What training has to be left with of the loss it had, to have learned more than a little."""
+FOLLOWS: Final = 0.25
+"""Of the fall of training, in logarithms, the part that validation may have fallen, and gained nothing by it."""
+HALVED: Final = ("judged", "training", "error")
+"""What is remembered of the first half."""
 
 
 def _describe_overfitting(facts: Facts) -> str:
@@ -31,10 +45,11 @@ def _describe_overfitting(facts: Facts) -> str:
     since = f"it was best at step {now['validation_best_step']:.0f}"
     saved = facts.checkpoint(now["validation_best_step"])
     best = f"{since} (checkpoint {saved})" if saved else since
+    fall = now["training_fall_ratio"]
+    course = f"went on improving by {fall:.0%}" if fall > LEARNS else "did not get worse with it"
     return (
         f"{name} ({facts.phase}) is {now['validation_rise_ratio']:.0%} worse than at its best, while {facts.reference} "
-        f"went on improving by {now['training_fall_ratio']:.0%}, seen since step {facts.began}; {best}. Stop there, "
-        "regularise, or train on more data."
+        f"{course}, seen since step {facts.began}; {best}. Stop there, regularise, or train on more data."
     )
 
 
@@ -75,16 +90,18 @@ class Overfitting:
     """A series of another phase against the same of the training phase.
 
     *Overfitting* is bad where the series is above its best (see `SinceBest`) while the training one went on falling:
-    clearly, or a little while training learned a lot; or, of a metric from 0 to 1, where training is perfect and
+    clearly, or a little while training learned a lot; where its longer mean rose, and training's did not; where training
+    halved a loss that is far below that of validation, which gained nothing by it; or, of a metric from 0 to 1, where training is perfect and
     validation far behind. *Erratic* is bad where a loss jumps by a large part of itself from one validation to the
     next. Unknown until ``warm_up`` validations, and at steps without one.
     """
 
     compare: SinceBest = field(default_factory=lambda: SinceBest(sigmas=2.0))
+    halves: Halves = field(default_factory=Halves)
     warm_up: int = 5
     name: str = "overfitting"
     stream: Stream = "generalization"
-    thresholds: tuple[Threshold, ...] = (RISE, FALL, SLOW_RISE, SLOW_FALL, GAP, PERFECT, ERRATIC)
+    thresholds: tuple[Threshold, ...] = (RISE, FALL, SLOW_RISE, SLOW_FALL, GAP, PERFECT, BY_HEART, ERRATIC)
     kinds: tuple[Kind, ...] = (OVERFITTING, ERRATIC_VALIDATION)
     readings: tuple[Reading, ...] = (
         Reading("validation_rise_ratio", "A series of another phase above its best, relative."),
@@ -97,19 +114,21 @@ class Overfitting:
     def init(self, rows: int, slots: int, like: Tensor) -> State:
         """Every tensor (R)."""
         del slots
-        return self.compare.init(rows, like)
+        halves = {f"half_{name}": value for name, value in self.halves.init(rows, len(HALVED), like).items()}
+        return self.compare.init(rows, like) | halves
 
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """See `detectors.cell.Cell.update`."""
         sign = -block.facts["direction"]
-        state, now = self.compare.update(state, block, sign, sign)
+        after, now = self.compare.update(state, block, sign, sign)
         known, compared = now.known(self.warm_up)
-        gap = now.judged - now.reference
-        behind = self._behind(sign, now.judged, now.reference, thresholds)
-        soon = now.worse(thresholds[RISE.name]) & now.better(thresholds[FALL.name])
-        late = now.worse(thresholds[SLOW_RISE.name]) & now.better(thresholds[SLOW_FALL.name])
-        bad = soon | late | behind
-        noise = now.noise / torch.maximum(now.judged.abs(), now.noise)
+        level = now.level
+        gap = level.now - level.reference
+        behind = self._behind(sign, level.now, level.reference, thresholds)
+        parted = now.parted(*(thresholds[each.name] for each in (RISE, FALL, SLOW_RISE, SLOW_FALL)))
+        halves, by_heart = self._by_heart(state, sign, now, thresholds[BY_HEART.name])
+        bad = parted | behind | by_heart
+        noise = now.noise / torch.maximum(level.now.abs(), now.noise)
         jumps = noise > thresholds[ERRATIC.name][:, None]
         loss = known & (sign > 0)[:, None]
         readings = {
@@ -121,8 +140,26 @@ class Overfitting:
         }
         readings = {name: torch.where(known, value, torch.nan) for name, value in readings.items()}
         return Output(
-            state, readings, {"overfitting": verdict_of(compared, bad), "erratic_validation": verdict_of(loss, jumps)}
+            after | halves,
+            readings,
+            {"overfitting": verdict_of(compared, bad), "erratic_validation": verdict_of(loss, jumps)},
         )
+
+    def _by_heart(self, state: State, sign: Tensor, now: Comparison, least: Tensor) -> tuple[State, Tensor]:
+        """Whether training halved a loss in the later half of the run, and more, and validation gained nothing."""
+        judged, training = now.level.now, now.level.reference
+        known = judged.isfinite() & training.isfinite()
+        values = torch.stack([judged, training, now.level.reference_error], 1)
+        before = {name: state[f"half_{name}"] for name in self.halves.init(0, len(HALVED), judged)}
+        after, then, first = self.halves.update(before, values, known)
+        judged_then, training_then, error_then = then.unbind(1)
+        fall = training_then - training
+        learned = (training < HALF * training_then) & (fall > 2 * torch.maximum(error_then, now.level.reference_error))
+        gap, first_gap = judged / training, first[:, 0] / first[:, 1]
+        apart = (gap > least[:, None]) & (gap * HALF > first_gap[:, None])
+        losses = (sign > 0)[:, None] & (training > 0) & (judged > 0) & (first > 0).all(1)[:, None]
+        by_heart = losses & learned & apart & (judged > judged_then * (training / training_then) ** FOLLOWS)
+        return {f"half_{name}": value for name, value in after.items()}, by_heart
 
     def _behind(self, sign: Tensor, judged: Tensor, reference: Tensor, thresholds: Mapping[str, Tensor]) -> Tensor:
         """Whether a metric from 0 to 1 is perfect in training and far from it in validation."""

@@ -6,8 +6,7 @@ better.
 
 The best of n noisy levels lies below all others by chance alone, by about ``sqrt(2 ln n)`` standard deviations (the
 expected minimum of n normal values; medians of five leave a fifth of them independent); a rise counts only beyond
-that. Levels of a series that remembers stray further than its noise says: where there were enough values before the
-best, how far they strayed until then counts.
+that. There are two levels: of five values, which is soon to tell, and a longer mean, which sees what noise hides.
 """
 
 from __future__ import annotations
@@ -20,127 +19,174 @@ import torch
 from torch import Tensor
 
 from detectors.cell import Block, State
-from detectors.evaluation.course import MEDIAN, WINDOW, Course, Standing
+from detectors.evaluation.course import WINDOW, Course, Standing
 from detectors.recurrence import held, last, packed, unpacked
 
 ABSURD: Final = 1e30
 """Beyond it a value is no measurement: it would stay the best for ever."""
-REMEMBERED: Final = (
-    "best",
-    "best_step",
-    "wander_then",
-    "count_then",
-    "reference_then",
-    "reference_now",
-    "reference_error",
-    "first_reference",
+REMEMBERED: Final = tuple(
+    f"{level}_{name}" for level in ("level", "mean") for name in ("reference", "error", "first", "then", "step")
 )
-FEW: Final = 32
-"""Values before the best from which on their wandering is known in part."""
-ENOUGH: Final = 96
-"""And from which on in full."""
+SETTLED: Final = 8
+"""Values from which the longer mean is one."""
+SPAN: Final = 16.0
+"""Values after which it has forgotten what it was: as many are one of the n that the best is the best of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One series at every step (R, T), lower is better; NaN where not known."""
+
+    now: Tensor
+    best: Tensor
+    """Its lowest."""
+    limit: Tensor
+    """What noise alone makes of how far it is above that."""
+    reference: Tensor
+    then: Tensor
+    """The reference when this was at its best."""
+    reference_error: Tensor
+    """Standard deviation of the reference."""
+
+    @property
+    def rise(self) -> Tensor:
+        """How far it is above its best."""
+        return self.now - self.best
+
+    def worse(self, ratio: Tensor) -> Tensor:
+        """Whether it is above its best by a part ``ratio`` (R) of it, and by more than noise makes."""
+        return (self.rise > ratio[:, None] * self.best.abs()) & (self.rise > self.limit)
+
+    def better(self, ratio: Tensor) -> Tensor:
+        """Whether the reference has fallen since then, by a part ``ratio`` (R) and by more than its own noise."""
+        fall = self.then - self.reference
+        return (fall > ratio[:, None] * self.then.abs()) & (fall > 3 * self.reference_error)
+
+    def alone(self, ratio: Tensor) -> Tensor:
+        """Whether it is `worse`, and the reference by less than half as much, if at all."""
+        with_it = ((self.reference - self.then) / _size(self.then)).clamp(min=0)
+        return self.worse(ratio) & (self.rise / _size(self.best) - 2 * with_it > ratio[:, None])
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """At every step (R, T), lower is better; NaN where not known."""
 
-    judged: Tensor
-    """Level of the judged series; NaN at steps at which it was not reported."""
+    level: Level
+    """The medians of five values."""
+    mean: Level
+    """The longer means."""
     noise: Tensor
     """Standard deviation of one judged value."""
     count: Tensor
     """How many values were judged."""
-    best: Tensor
     best_step: Tensor
-    rise: Tensor
-    """How far the judged series is above its best."""
-    rise_limit: Tensor
-    """What noise alone makes of that."""
-    reference: Tensor
-    """Level of the reference."""
-    reference_then: Tensor
-    """The reference when the judged series was at its best."""
-    reference_error: Tensor
-    """Standard deviation of the reference's level."""
+    """Step at which the level was best."""
 
     def known(self, warm_up: int) -> tuple[Tensor, Tensor]:
         """Where the judged series is, and where both are, after so many values of it."""
-        judged = (self.count >= warm_up) & self.judged.isfinite()
-        return judged, judged & self.reference.isfinite() & self.reference_then.isfinite()
+        judged = (self.count >= warm_up) & self.level.now.isfinite()
+        return judged, judged & self.level.reference.isfinite() & self.level.then.isfinite()
 
-    def worse(self, ratio: Tensor) -> Tensor:
-        """Whether the judged series is above its best by a part ``ratio`` (R) of it, and by more than noise makes."""
-        return (self.rise > ratio[:, None] * self.best.abs()) & (self.rise > self.rise_limit)
+    def parted(self, rise: Tensor, fall: Tensor, slow_rise: Tensor, slow_fall: Tensor) -> Tensor:
+        """Whether the judged series became worse, and the reference did not.
 
-    def better(self, ratio: Tensor) -> Tensor:
-        """Whether the reference has fallen since then, by a part ``ratio`` (R) and by more than its own noise."""
-        fall = self.reference_then - self.reference
-        return (fall > ratio[:, None] * self.reference_then.abs()) & (fall > 3 * self.reference_error)
+        By ``rise`` while the reference got better by ``fall``, or by ``slow_rise`` while it got better by
+        ``slow_fall`` (R); or the longer mean by ``rise``, whether or not the reference got better.
+        """
+        bad = self.mean.alone(rise)
+        for level in (self.level, self.mean):
+            bad = bad | (level.worse(rise) & level.better(fall)) | (level.worse(slow_rise) & level.better(slow_fall))
+        return bad
 
     def rise_ratio(self) -> Tensor:
         """The rise as a part of the best, or of the noise where the best is near zero."""
-        return self.rise / _size(torch.maximum(self.best.abs(), self.noise))
+        return self.level.rise / _size(torch.maximum(self.level.best.abs(), self.noise))
 
     def fall_ratio(self) -> Tensor:
         """By which part the reference is below what it was then."""
-        return (self.reference_then - self.reference) / _size(self.reference_then)
+        return (self.level.then - self.level.reference) / _size(self.level.then)
 
 
 @dataclass(frozen=True, slots=True)
 class SinceBest:
-    """``sigmas`` standard deviations of the level are what a rise must be beyond the one that chance makes."""
+    """``sigmas`` standard deviations of the level are what a rise must be beyond the one that chance makes, and
+    ``long_sigmas`` of the longer mean."""
 
     course: Course = field(default_factory=Course)
     sigmas: float = 3.0
+    long_sigmas: float = 2.0
 
     def init(self, rows: int, like: Tensor) -> State:
         """Every tensor (R), two of them (R, W)."""
         state = {f"judged_{name}": value for name, value in self.course.init(rows, like).items()}
         state |= {f"reference_{name}": value for name, value in self.course.init(rows, like).items()}
         state |= {name: like.new_full((rows,), nan) for name in REMEMBERED}
-        return state | {"best": like.new_full((rows,), inf)}
+        return state | {name: like.new_full((rows,), inf) for name in ("level_best", "mean_best")}
 
     def update(self, state: State, block: Block, sign: Tensor, reference_sign: Tensor) -> tuple[State, Comparison]:
         """Take T steps; ``sign`` (R) are what values are multiplied with so that lower is better."""
-        judged_state, judged, seen = self._follow("judged", state, block, sign)
-        reference_state, reference, told = self._follow("reference", state, block, reference_sign)
-        level, noise, count, wander = (
-            unpacked(x, seen) for x in (judged.level, judged.noise, judged.count, judged.wander)
-        )
-        now = held(unpacked(reference.level, told).nan_to_num(), told, state["reference_now"])
-        error = held(unpacked(reference.noise * MEDIAN, told).nan_to_num(), told, state["reference_error"])
-        first = torch.where(state["first_reference"].isnan(), _first(now), state["first_reference"])
-        lowest, at = torch.where(seen & (count >= 3), level, inf).cummin(-1)  # a median of two is their lower one
-        newer = (lowest <= state["best"][:, None]) & (lowest < inf)  # of equal ones the last, as cummin has it
-        then = {
-            "best": lowest,
-            "best_step": block.step.gather(-1, at).to(lowest.dtype),
-            "wander_then": wander.gather(-1, at),
-            "count_then": count.gather(-1, at),
-            "reference_then": now.gather(-1, at),
-        }
-        then = {name: torch.where(newer, value, state[name][:, None]) for name, value in then.items()}
-        trusted = ((then["count_then"] - FEW) / (ENOUGH - FEW)).clamp(0.0, 1.0)
-        deviation = torch.maximum(MEDIAN * noise, (trusted * then["wander_then"]).nan_to_num())
-        limit = (self.sigmas + (2 * (count / WINDOW).clamp(min=2).log()).sqrt()) * deviation
+        own, judged, seen = self._follow("judged", state, block, sign)
+        others, reference, told = self._follow("reference", state, block, reference_sign)
         steps = block.mask.sum(-1)
-        remembered = then | {"reference_now": now, "reference_error": error}
-        state = judged_state | reference_state | {k: last(v, steps, state[k]) for k, v in remembered.items()}
-        state["first_reference"] = first
-        reference_then = torch.where(then["reference_then"].isnan(), first[:, None], then["reference_then"])
-        best = then["best"]
-        found = Comparison(
-            level, noise, count, best, then["best_step"], level - best, limit, now, reference_then, error
+        count = unpacked(judged.count, seen)
+        step = block.step.to(count.dtype)
+
+        def level(
+            name: str,
+            value: Tensor,
+            error: Tensor,
+            there: Tensor,
+            doubt: Tensor,
+            sigmas: float,
+            least: int,
+            span: float,
+        ) -> tuple[State, Level, Tensor]:
+            """One level: its state, itself, and the step (R, T) of its best."""
+            value = unpacked(value, seen)
+            now = held(unpacked(there, told).nan_to_num(), told, state[f"{name}_reference"])
+            first = torch.where(state[f"{name}_first"].isnan(), _first(now), state[f"{name}_first"])
+            lowest, at = torch.where(seen & (count >= least), value, inf).cummin(-1)
+            newer = (lowest <= state[f"{name}_best"][:, None]) & (lowest < inf)  # of equal ones the last, as cummin
+            found = {"best": lowest, "then": now.gather(-1, at), "step": step.gather(-1, at)}
+            kept = {key: torch.where(newer, x, state[f"{name}_{key}"][:, None]) for key, x in found.items()}
+            kept |= {
+                "reference": now,
+                "error": held(unpacked(doubt, told).nan_to_num(), told, state[f"{name}_error"]),
+            }
+            end = {f"{name}_{key}": last(x, steps, state[f"{name}_{key}"]) for key, x in kept.items()}
+            then = torch.where(kept["then"].isnan(), first[:, None], kept["then"])
+            limit = (sigmas + (2 * (count / span).clamp(min=2).log()).sqrt()) * unpacked(error, seen)
+            made = Level(value, kept["best"], limit, now, then, kept["error"])
+            return end | {f"{name}_first": first}, made, kept["step"]
+
+        end, soon, best_step = level(
+            "level",
+            judged.level,
+            judged.level_error,
+            reference.level,
+            reference.level_error,
+            self.sigmas,
+            3,  # a median of two is their lower one
+            WINDOW,
         )
-        return state, found
+        longer, mean, _ = level(
+            "mean",
+            judged.mean,
+            judged.mean_error,
+            reference.mean,
+            reference.mean_error,
+            self.long_sigmas,
+            SETTLED,
+            SPAN,
+        )
+        return own | others | end | longer, Comparison(soon, mean, unpacked(judged.noise, seen), count, best_step)
 
     def _follow(self, name: str, state: State, block: Block, sign: Tensor) -> tuple[State, Standing, Tensor]:
         """The course of the values that were reported, moved to the front; and where they stand in the block."""
         value, seen = signed(block, name, sign)
         own = {key: state[f"{name}_{key}"] for key in self.course.init(0, value)}
-        front = packed(seen.to(value.dtype), seen) > 0
-        after, standing = self.course.update(own, packed(value, seen), front, seen.sum(-1))
+        after, standing = self.course.update(own, packed(value, seen), seen.sum(-1))
         return {f"{name}_{key}": value for key, value in after.items()}, standing, seen
 
 

@@ -20,6 +20,9 @@ from detectors.recurrence import held, last
 WORSE = Threshold("slice_loss", 0.10, "A slice this far behind its best, relative, has become worse.")
 FALL = Threshold("slice_whole_gain", 0.01, "Gain of the whole meanwhile, relative, that counts as improving.")
 
+SLOW_WORSE = Threshold("slice_slow_loss", 0.04, "As slice_loss, where the whole gained a lot meanwhile.")
+SLOW_FALL = Threshold("slice_slow_whole_gain", 0.20, "Gain of the whole meanwhile, relative, that is a lot.")
+
 
 def _describe(facts: Facts) -> str:
     name, now = facts.subject, facts.readings
@@ -28,8 +31,8 @@ def _describe(facts: Facts) -> str:
     at = now["slice_best_step"]
     saved = facts.checkpoint(at)
     return (
-        f"{name} ({facts.phase}) is {now['slice_rise_ratio']:.0%} worse than at its best while {facts.reference} went "
-        f"on improving, seen since step {facts.began}. Best for it: {saved or f'step {at:.0f}'}; the best of the whole "
+        f"{name} ({facts.phase}) is {now['slice_rise_ratio']:.0%} worse than at its best while {facts.reference} did "
+        f"not, seen since step {facts.began}. Best for it: {saved or f'step {at:.0f}'}; the best of the whole "
         f"costs it {now['slice_cost_ratio']:.0%}."
     )
 
@@ -50,7 +53,8 @@ DIVERGENCE = Kind(
 class Slices:
     """A metric of a slice against the same of the whole, or against the total of its phase.
 
-    Bad where the slice is above its best (see `SinceBest`) while the whole improved. The best step of each is that of
+    Bad where the slice is above its best (see `SinceBest`) while the whole improved, or clearly so while the whole did
+    not get worse. The best step of each is that of
     its lowest (highest) value as reported: that is how a checkpoint is chosen. The cost is what the slice loses where
     the whole is best.
     """
@@ -59,7 +63,7 @@ class Slices:
     warm_up: int = 5
     name: str = "slices"
     stream: Stream = "slices"
-    thresholds: tuple[Threshold, ...] = (WORSE, FALL)
+    thresholds: tuple[Threshold, ...] = (WORSE, FALL, SLOW_WORSE, SLOW_FALL)
     kinds: tuple[Kind, ...] = (DIVERGENCE,)
     readings: tuple[Reading, ...] = (
         Reading("slice_rise_ratio", "A slice's metric behind its best, relative."),
@@ -90,7 +94,7 @@ class Slices:
         low, when = torch.where(told, whole, inf), ("whole_lowest", "whole_lowest_step", "there")
         whole_lowest, whole_step, there = _lowest(low, step, newest, [state[name] for name in when])
         cost = (there - lowest) / lowest.abs()
-        bad = now.worse(thresholds[WORSE.name]) & now.better(thresholds[FALL.name])
+        bad = now.parted(*(thresholds[each.name] for each in (WORSE, FALL, SLOW_WORSE, SLOW_FALL)))
         steps = block.mask.sum(-1)
         remembered = {
             "lowest": lowest,

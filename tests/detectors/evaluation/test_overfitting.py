@@ -42,12 +42,27 @@ def test_case_e_overfits_by_its_rising_validation_loss() -> None:
     assert fires(train, val) is not None
 
 
+def test_training_that_learns_by_heart_while_validation_gains_nothing_is_overfitting() -> None:
+    val = np.interp(np.arange(12), [0, 3, 11], [1.0, 0.5, 0.48])
+    assert fires(np.geomspace(1.0, 0.02, 12), val) is not None
+    assert fires(np.geomspace(1.0, 0.2, 12), val) is None, "half of what validation has is not by heart"
+
+
+def test_a_validation_that_rises_out_of_its_noise_while_training_is_level_is_overfitting() -> None:
+    rng = np.random.default_rng(2)
+    train, noise = 0.2 * (1 + 0.05 * rng.standard_normal(120)), 1 + 0.05 * rng.standard_normal(120)
+    rising = np.interp(np.arange(120), [0, 60, 119], [0.4, 0.4, 0.6]) * noise
+    assert fires(train, rising) is not None
+    assert fires(train, 0.4 * noise) is None
+    assert fires(train * rising, rising) is None, "both rise"
+
+
 def test_both_falling_both_rising_and_level_validation_are_none() -> None:
     rng = np.random.default_rng(1)
     level = np.interp(np.arange(60), [0, 10, 59], [1.0, 0.5, 0.5]) * (1 + 0.01 * rng.standard_normal(60))
     assert fires(falling(60), falling(60, 0.3)) is None
     assert fires(turning(60, 10, 2.0), turning(60, 10, 2.0)) is None, "that is divergence"
-    assert fires(falling(60), level) is None
+    assert fires(falling(60, 0.25), level) is None
 
 
 def test_a_single_bad_validation_is_none() -> None:
@@ -58,7 +73,7 @@ def test_a_single_bad_validation_is_none() -> None:
 
 @pytest.mark.parametrize("noise", [0.01, 0.05])
 def test_few_of_many_healthy_runs_fire(noise: float) -> None:
-    fired = [fires(falling(60, 0.05, 0.05, seed), falling(60, 0.3, noise, 1000 + seed)) for seed in range(100)]
+    fired = [fires(falling(60, 0.12, 0.05, seed), falling(60, 0.3, noise, 1000 + seed)) for seed in range(100)]
     assert sum(at is not None for at in fired) <= 1
 
 
