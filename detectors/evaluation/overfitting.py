@@ -90,10 +90,10 @@ class Overfitting:
     """A series of another phase against the same of the training phase.
 
     *Overfitting* is bad where the series is above its best (see `SinceBest`) while the training one went on falling:
-    clearly, or a little while training learned a lot; where its longer mean rose, and training's did not; where training
-    halved a loss that is far below that of validation, which gained nothing by it; or, of a metric from 0 to 1, where training is perfect and
-    validation far behind. *Erratic* is bad where a loss jumps by a large part of itself from one validation to the
-    next. Unknown until ``warm_up`` validations, and at steps without one.
+    clearly, or a little while training learned a lot; where its longer mean rose, and training's did not; where
+    training halved a loss that is far below that of validation, which gained nothing by it; or, of a metric from 0 to
+    1, where training is perfect and validation far behind. *Erratic* is bad where a loss jumps by a large part of
+    itself from one validation to the next. Unknown until ``warm_up`` validations, and at steps without one.
     """
 
     compare: SinceBest = field(default_factory=lambda: SinceBest(sigmas=2.0))
