@@ -95,7 +95,10 @@ def headline(finding: Finding) -> str:
     >>> told(finding)
     'Class entropy fell below its floor at step 120, confirmed at 124'
     """
-    words = HEADLINES.get(finding.kind, title(finding.kind) + " since step")
+    named = (
+        f"{title(finding.kind)} ({{subject}}) since step" if finding.subject else f"{title(finding.kind)} since step"
+    )
+    words = HEADLINES.get(finding.kind, named)
     return f"{words.replace('{subject}', subject(finding) or 'A value')} {number(finding.began)}"
 
 
@@ -111,7 +114,10 @@ def evidence(finding: Finding | Alike) -> list[tuple[str, str]]:
     >>> evidence(Alike(subject="seg", value=1e6, evidence={"anomaly_score": 0.5, "anomaly_change": 2.0}))
     [('Anomaly score', '0.5'), ('Anomaly change', 'a level shift')]
     """
-    return [(title(name.removesuffix("_ratio")), _worded(name, value)) for name, value in finding.evidence.items()]
+    named = {
+        name: "Series value" if name == "value" else title(name.removesuffix("_ratio")) for name in finding.evidence
+    }
+    return [(named[name], _worded(name, value)) for name, value in finding.evidence.items()]
 
 
 def alike(finding: Finding) -> list[str]:
@@ -174,7 +180,7 @@ def number(value: float | None) -> str:
         return "NaN"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
-    if value == int(value) and abs(value) < 1e15:
+    if value == int(value) and abs(value) < 1e12:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.4g}"
 

@@ -30,7 +30,7 @@ LABELS: Final[Mapping[Level, str]] = {
 AT_THE_END: Final = {
     "pending": "not confirmed when the log ended",
     "firing": "still firing when the log ended",
-    "resolved": "over when the log ended",
+    "resolved": "over",
 }
 
 

@@ -46,7 +46,7 @@ def test_a_person_reads_what_since_when_how_sure_and_what_to_do(collapse: Path) 
     result = replay(collapse)
     assert result.exit_code == 0
     text = " ".join(result.output.split())
-    assert "critical non_finite train total: since step 35, confirmed at 35; over when the log ended at 46" in text
+    assert "critical non_finite train total: since step 35, confirmed at 35; over at 46" in text
     assert "total (train) became nan at step 35" in text
     assert "diversity_collapse test: since step 149, confirmed at 181; still firing when the log ended" in text
     assert "Advice: " in text
