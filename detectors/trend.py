@@ -34,14 +34,29 @@ class Movement:
     past: Tensor
     noise: Tensor
     """Standard deviation of one value around the trend, if values are independent."""
-    wander: Tensor
-    """How much further means wander because values are not: 1 if they are."""
+    correlation: Tensor
+    """Of a value with the one before it."""
     count: Tensor
     """How many values were seen."""
 
     def change(self) -> Tensor:
         """Relative change of the recent mean against the past one, by the past's size."""
         return (self.recent - self.past) / torch.maximum(self.past.abs(), self.noise)
+
+    def deviation(self) -> Tensor:
+        """Standard deviation of one value around the trend."""
+        return self.noise / (1 - self.correlation).sqrt()
+
+    def deviation_of_mean(self, values: int) -> Tensor:
+        """Standard deviation of the mean of so many values in a row, of AR(1) noise.
+
+        >>> still, white = torch.tensor([0.0]), torch.tensor([1.0])
+        >>> Movement(still, still, white, still, still).deviation_of_mean(16)
+        tensor([0.2500])
+        """
+        rho = self.correlation
+        longer = (1 + rho) / (1 - rho) - 2 * rho * (1 - rho**values) / (values * (1 - rho) ** 2)
+        return self.deviation() * (longer / values).sqrt()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +99,7 @@ class Trend:
             recent=sums["fast"] / sums["fast_weight"],
             past=past,
             noise=torch.maximum(noise, resolution(past)),
-            wander=wander(sums),
+            correlation=correlation(sums),
             count=count,
         )
         end = {name: last(values, steps, state[name]) for name, values in sums.items()}
@@ -105,27 +120,33 @@ class Trend:
 
     def significance(self, movement: Movement) -> Tensor:
         """``recent - past`` in standard deviations of what noise alone would make of it."""
-        return (movement.recent - movement.past) / (movement.noise * movement.wander * self.spread())
+        noise = movement.noise * wander_of(movement.correlation)
+        return (movement.recent - movement.past) / (noise * self.spread())
 
 
-def wander(sums: State, most_correlated: float = MOST_CORRELATED, doubt: float = 0.0) -> Tensor:
+def wander_of(correlation: Tensor) -> Tensor:
     """Standard deviation of a long mean of AR(1) noise over what `Movement.noise` makes of it.
+
+    The difference-based noise is too small by ``sqrt(1 - rho)``, and a mean of correlated values wanders
+    ``sqrt((1 + rho) / (1 - rho))`` further.
+    """
+    return (1 + correlation).sqrt() / (1 - correlation)
+
+
+def correlation(sums: State, most_correlated: float = MOST_CORRELATED, doubt: float = 0.0) -> Tensor:
+    """The lag-1 correlation.
 
     From discounted sums of differences: ``drift`` and ``square`` of those over one value, ``wide`` of the squares
     of those over two, ``square_weight`` of how many there are. The correlation is raised by ``doubt`` standard
     errors of its estimate, about ``1 / sqrt(2 n)`` each.
-
-    The difference-based noise is too small by ``sqrt(1 - rho)``, and a mean of correlated values wanders
-    ``sqrt((1 + rho) / (1 - rho))`` further.
     """
     drift = sums["drift"] / sums["square_weight"]
     single = sums["square"] / sums["square_weight"] - drift**2
     double = sums["wide"] / sums["square_weight"] - 4 * drift**2  # one term fewer: forgotten once warm
     error = 1 / (2 * sums["square_weight"]).sqrt()
     noisy = single > 1e-9 * drift**2  # else it is a straight line, and what is left of it is rounding
-    rho = (
+    return (
         (torch.where(noisy, double / single - 1, 0.0).nan_to_num(0.0) + doubt * error)
         .nan_to_num(0.0)
         .clamp(0.0, most_correlated)
     )
-    return (1 + rho).sqrt() / (1 - rho)

@@ -107,7 +107,7 @@ def inertness(now: Standing, thresholds: Mapping[str, Tensor]) -> Tensor:
     """
     typical = torch.maximum(now.component.recent.abs(), now.component.past.abs())
     size = torch.maximum(typical * now.weight.abs(), now.contribution.abs())
-    visible = torch.maximum(now.total.noise, READABLE * now.total.past.abs())
+    visible = torch.maximum(now.total.deviation(), READABLE * now.total.past.abs())
     unseen = TENFOLD * size < visible[:, None]
     bad = unseen & (now.share < per_row(thresholds, NEGLIGIBLE.name)) & (now.weight != 0)
     return verdict_of(_compared(now) & now.total_known[:, None], bad)

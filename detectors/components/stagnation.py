@@ -77,7 +77,7 @@ def stagnation(now: Standing, start: Tensor, thresholds: Mapping[str, Tensor]) -
     waited = now.component.count / per_row(thresholds, PATIENCE.name)
     asked = per_row(thresholds, IMPROVEMENT.name) * (waited / SLOW).clamp(max=1.0)
     stays = (gained < asked) & (gained > -STRAY)
-    doubt = 2 * now.component.noise * now.component.wander / BEGINNING**0.5
+    doubt = 2 * now.component.deviation_of_mean(BEGINNING)
     stays &= (now.component_significance.abs() < now.sigmas) & (doubt < DOUBT * start.abs())
     stays &= now.share > MAIN_SHARE
     return verdict_of(now.seen & gained.isfinite() & ((waited >= 1) | ~stays), stays)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detectors.trend import Movement, Trend
+from detectors.trend import Movement, Trend, wander_of
 
 
 def moved(x: Tensor) -> Movement:
@@ -70,4 +70,4 @@ def test_means_of_correlated_noise_wander_further_and_the_significance_knows() -
 
 def test_a_trend_is_no_correlation() -> None:
     x = noise(500, 600) + 0.5 * torch.arange(600, dtype=torch.float64)
-    assert moved(x).wander[:, -1].mean().item() < 1.15
+    assert wander_of(moved(x).correlation)[:, -1].mean().item() < 1.15
