@@ -16,7 +16,7 @@ import torch
 
 from bench.machine import machine
 from bench.quality import oracle, real, recorded
-from bench.quality.noise import FAMILIES
+from bench.quality.noise import FAMILIES, MEMORY
 from bench.quality.score import (
     ONSET,
     OWN_LEVELS,
@@ -30,6 +30,7 @@ from bench.quality.score import (
     scores,
 )
 from bench.quality.synthetic import STRETCH
+from detectors.series.plateau import SEEN
 
 RESULTS: Final = Path(__file__).parents[1] / "results" / "quality.md"
 LOGS: Final = Path(__file__).parents[3] / "shared" / "logs"
@@ -68,12 +69,19 @@ def synthetic(kinds: list[str], runs: int) -> Iterator[str]:
 
 
 def possible() -> Iterator[str]:
-    """The table of what is possible."""
+    """What is possible."""
     told = f"{oracle.RUNS} runs of each noise and level, {oracle.BUDGET} false alarms in 10,000 steps."
     yield "By a likelihood ratio that is told the curve, the noise and its memory, how high and how long the spike is,"
     yield f"and only has to find the step: {told}"
     yield ""
     yield from oracle.table(OWN_LEVELS["spike"], STRENGTHS[1:], STEPS, ONSET)
+    yield ""
+    stuck = ", ".join(
+        f"{oracle.plateau_recall(level, MEMORY, STEPS):.2f} at a noise of {level:.0%}"
+        for level in OWN_LEVELS["plateau"]
+    )
+    yield "Plateaus in AR(0.9) noise, by the best test that knows it of a standstill against a fall by"
+    yield f"{SEEN:.0%} in half of the run, wrong about {oracle.WRONG:.0%} of those: {stuck}."
 
 
 def logs(folder: Path) -> Iterator[str]:
@@ -119,8 +127,8 @@ def main() -> None:
         "",
         *synthetic(kinds, options.runs),
     ]
-    if "spike" in kinds:
-        lines += ["", "## What could be found of spikes", "", *possible()]
+    if {"spike", "plateau"} & set(kinds):
+        lines += ["", "## What could be found", "", *possible()]
     if (options.logs / "manifest.csv").exists():
         lines += ["", "## Real logs", "", *logs(options.logs)]
     text = "\n".join(lines) + "\n"

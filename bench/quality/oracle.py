@@ -1,24 +1,28 @@
-"""How many spikes could be found at all? Those that a detector finds that is told everything but the step.
+"""How many spikes and plateaus could be found at all? As many as by a detector that is told all but the answer.
 
 By Neyman and Pearson (1933) nothing finds more at as few false alarms than the ratio of the likelihoods of a run with
-the failure and without. This one knows the curve of the loss, the noise and its memory, and how high and how long the
-spike is; a real detector has to estimate all of them from some hundred values. Letters: R runs, T steps.
+the failure and without. That of spikes knows the curve of the loss, the noise and its memory, and how high and how
+long the spike is; a real detector has to estimate all of them from some hundred values. Letters: R runs, T steps.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 
 from bench.quality.noise import DECAY, FAMILIES, MEMORY, Draw, Family, Floats
 from bench.quality.synthetic import GENERATORS, STRETCH
+from detectors.series.plateau import SEEN
 
 RUNS: Final = 400
 BUDGET: Final = 0.5
 """False alarms per 10,000 steps that it may make at most; every step above its limit counts as one."""
+WRONG: Final = 0.01
+"""Share of improving runs that may be called a plateau."""
 
 
 def recall(family: Family, level: float, strength: float, steps: int, onset: int) -> float:
@@ -27,6 +31,26 @@ def recall(family: Family, level: float, strength: float, steps: int, onset: int
     limit = np.sort(healthy, axis=None)[-1 - int(BUDGET * 1e-4 * healthy.size)]
     sick = _evidence(_losses(family, level, strength, steps, onset), family, level, strength)
     return float((sick[:, onset : onset + STRETCH + 1].max(1) > limit).mean())
+
+
+def plateau_recall(level: float, memory: float, steps: int) -> float:
+    """Share of the runs at a standstill that can be told from runs that fall by `SEEN` in half of their steps.
+
+    Both are lines in noise that is known; where they begin is not.
+
+    >>> plateau_recall(0.08, 0.0, 720) > 0.999
+    True
+    """
+    line = _whitened(2 * SEEN * np.arange(steps) / steps, memory)
+    level_line = _whitened(np.ones(steps), memory)
+    told = line - level_line * (line @ level_line) / (level_line @ level_line)
+    return NormalDist().cdf(float(np.linalg.norm(told)) / level - NormalDist().inv_cdf(1 - WRONG))
+
+
+def _whitened(x: Floats, memory: float) -> Floats:
+    """What is left of a signal in AR(1) noise of unit variance when the noise is made white."""
+    white: Floats = np.concatenate([x[:1], (x[1:] - memory * x[:-1]) / (1 - memory**2) ** 0.5])
+    return white
 
 
 def table(levels: tuple[float, ...], strengths: tuple[float, ...], steps: int, onset: int) -> Iterator[str]:
