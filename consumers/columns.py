@@ -157,11 +157,13 @@ def sampled_block(work: Round[StreamPiece], stream: Sampled, slots: int, like: t
     names = VALUES[stream]
     rows, time = work.shape
     step, mask, values = _filled(work, len(names.row), lambda piece: piece.values[:, None])
-    wide = np.full((len(names.slot), rows, slots, time), np.nan)
+    filled = np.full((rows, time, len(names.slot), slots), np.nan)  # as the pieces lie in memory
     for row, start, piece in work.placed:
         if piece.slots is not None:
-            wide[:, row, :, start] = 0.0 if stream != "scores" else np.nan
-            wide[:, row, : piece.slots.shape[1], start] = piece.slots
+            if stream != "scores":
+                filled[row, start] = 0.0
+            filled[row, start, :, : piece.slots.shape[1]] = piece.slots
+    wide = filled.transpose(2, 0, 3, 1)
     block = _block_of(step, mask, values, names.row, like)
     by_slot = dict(zip(names.slot, tensor(wide, like), strict=True))
     return replace(block, values={**block.values, **by_slot})

@@ -256,11 +256,14 @@ def _scores(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> I
     """The anomaly score and the truth of the last samples of each record."""
     if found.anomaly is None:
         return
-    scores = found.anomaly.to("cpu", torch.float64).numpy()
+    label = _label(items, found.anomaly.shape[1], found.anomaly)
+    normal = torch.tensor([item.normal_slot for item in items], device=label.device)
+    told = torch.stack([found.anomaly, (label != normal[:, None]).to(found.anomaly.dtype)], 1)  # (G, 2, N)
+    scores = told.to("cpu", torch.float64).numpy()
+    nothing = np.zeros(0)
     for g, (item, order) in enumerate(zip(items, members, strict=True)):
         if item.scores is None or item.label is None:
             continue
         size = len(item.label)
-        newest = slice(max(0, size - KEPT_SCORES), size)
-        told = np.stack([scores[g, newest], (item.label[newest] != item.normal_slot).astype(np.float64)])
-        yield Made("scores", item.scores, piece_of(item, item.scores, np.zeros(0), told), order)
+        newest = scores[g, :, max(0, size - KEPT_SCORES) : size]
+        yield Made("scores", item.scores, piece_of(item, item.scores, nothing, newest), order)
