@@ -38,9 +38,9 @@ class Calibration:
     rate: float = 0.005
     """Share of the values that are over the threshold, at the start; counts for ``weight`` values."""
     weight: float = 1000.0
-    mean: float = 1.4
+    mean: float = 1.5
     """Mean excess at the start; counts for ``excesses`` of them."""
-    excesses: float = 15.0
+    excesses: float = 30.0
     most: float = 9.0
     least_mean: float = 0.8
     most_mean: float = 4.0
