@@ -11,12 +11,14 @@ import numpy as np
 from torch import Tensor
 
 from consumers.columns import objective_block, pair_block, sampled_block, series_block, series_of
+from consumers.courses import TRAIN, Restart
 from consumers.findings import make_finding
-from consumers.pairs import TRAIN
 from consumers.pieces import STEPS, ObjectivePiece, PairPiece, Piece, Round, SeriesPiece, StreamPiece, pack
+from consumers.points import Kept
 from consumers.pools import Judged, Pool, Transition
 from consumers.reduce import Made, reduce_predictions
 from consumers.reduce_samples import reduce_samples
+from consumers.rewind import rewind
 from consumers.rows import Rows
 from consumers.runs import PairKey, RowKey, Run, SeriesKey, StreamRow
 from consumers.samples import Item
@@ -62,10 +64,12 @@ class Gathering:
     ) -> None:
         self._rows, self._runs, self._defaults, self._telemetry = rows, runs, defaults, telemetry
         self._block_steps = block_steps
-        self._pack = partial(pack, most=block_steps)
         self._findings: list[Finding] = []
         self.record = 0
         """Counts the records: a piece says which one it is of."""
+        self._told: list[Finding] = []
+        """What was found before a job went back: later ones come after it whatever their step is."""
+
         self._clear()
 
     def _clear(self) -> None:
@@ -100,8 +104,15 @@ class Gathering:
 
     def findings(self) -> list[Finding]:
         """What was found since the last call, by run and step."""
-        found, self._findings = self._findings, []
-        return sorted(found, key=lambda f: (f.run, f.step, f.phase, f.kind, f.subject or "", f.began))
+        told, self._told = self._told + _sorted(self._findings), []
+        self._findings.clear()
+        return told
+
+    def go_back(self, run: Run, restart: Restart) -> None:
+        """Let a run go back: its rows, and the findings that had begun in steps which no longer count."""
+        self._told = self.findings()
+        for finding in rewind(self._rows, run, restart):
+            self._tell(run, finding)
 
     def use(self) -> None:
         """Let everything gathered go through the detectors."""
@@ -111,19 +122,19 @@ class Gathering:
         self._clear()
         for slots, pieces in objectives.items():
             pool = self._rows.pool("objective", slots)
-            for work in self._pack(pieces):
+            for work in pack(pieces, self._block_steps, pool.points):
                 self._guard(partial(self._use_objectives, pool, work, formulas))
         if items:
             self._guard(partial(self._use_predictions, items, series))
             self._guard(lambda: self._use_streams(reduce_samples(items, self._rows.like), series))
         if declared:
             self._guard(partial(self._use_streams, declared, series))
-        for loose in self._pack(series):
+        for loose in pack(series, self._block_steps, self._rows.pool("series").points):
             self._guard(partial(self._use_series, loose))
         if judged := self._compared(formulas):
             pairs["formulas"] = judged
         for stream, found in pairs.items():
-            for couple in self._pack(found):
+            for couple in pack(found, self._block_steps, self._rows.pool(stream).points):
                 self._guard(partial(self._use_pairs, stream, couple))
         changes, self._changes = self._changes, []
         for whole in together(changes):
@@ -155,14 +166,20 @@ class Gathering:
                 rows,
                 lambda change: work.piece_at(origin[change.at], int(offset[change.at, change.offset])),
             )
+        pool.keep(work.kept)
+        self._rows.pool("series").keep(_of_series(work))
 
     def _use_series(self, work: Round[SeriesPiece]) -> None:
         block = series_block(work, self._rows.bands, self._rows.like)
-        self._report_round("series", work, self._rows.pool("series").update(work.rows, block))
+        pool = self._rows.pool("series")
+        self._report_round("series", work, pool.update(work.rows, block))
+        pool.keep(work.kept)
 
     def _use_pairs(self, stream: Pair, work: Round[PairPiece]) -> None:
         block = pair_block(work, PAIR_VALUES[stream], self._rows.like)
-        self._report_round(stream, work, self._rows.pool(stream).update(work.rows, block))
+        pool = self._rows.pool(stream)
+        self._report_round(stream, work, pool.update(work.rows, block))
+        pool.keep(work.kept)
 
     def _use_predictions(self, items: Sequence[Item], series: list[SeriesPiece]) -> None:
         made, samples = reduce_predictions(items, self._rows.like)
@@ -175,9 +192,10 @@ class Gathering:
         for each in made:
             by_pool.setdefault((each.stream, each.row.pool.slots), []).append(each.piece)
         for (stream, slots), pieces in by_pool.items():
-            rounds = pack(pieces, min(self._block_steps, SCORE_STEPS)) if stream == "scores" else self._pack(pieces)
-            for work in rounds:
-                self._guard(partial(self._use_stream, stream, self._rows.pool(stream, slots), work, series))
+            pool = self._rows.pool(stream, slots)
+            most = min(self._block_steps, SCORE_STEPS) if stream == "scores" else self._block_steps
+            for work in pack(pieces, most, pool.points):
+                self._guard(partial(self._use_stream, stream, pool, work, series))
 
     def _use_stream(self, stream: Sampled, pool: Pool, work: Round[StreamPiece], series: list[SeriesPiece]) -> None:
         judged = pool.update(work.rows, sampled_block(work, stream, pool.slots, pool.like))
@@ -188,6 +206,7 @@ class Gathering:
             self._report(piece.owner, key.phase, subject, change, piece.time)
         for name, fed in judged.fed.items():
             series += self._readings(pool, work, name, fed)
+        pool.keep(work.kept)
 
     def _readings(self, pool: Pool, work: Round[StreamPiece], name: str, values: Tensor) -> Iterator[SeriesPiece]:
         """A reading (R, T) as pieces of series."""
@@ -253,6 +272,16 @@ class Gathering:
         run.note(finding)
         self._telemetry.count("findings", finding.kind, finding.state)
         self._findings.append(finding)
+
+
+def _sorted(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda f: (f.run, f.step, f.phase, f.kind, f.subject or "", f.began))
+
+
+def _of_series(work: Round[ObjectivePiece]) -> list[Kept]:
+    """The points of the series that go with objectives: at the same steps as theirs."""
+    newest = {piece.row: piece.series for _, _, piece in work.placed} if work.kept else {}
+    return [kept._replace(row=row) for kept in work.kept for row in newest[kept.row].tolist() if row >= 0]
 
 
 def _formulas_of(work: Round[ObjectivePiece], fed: Mapping[str, Tensor]) -> Iterator[_Formula]:

@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from consumers.pairs import TRAIN, direction
+from consumers.courses import TRAIN
+from consumers.pairs import direction
 from consumers.pieces import Bands
 from consumers.runs import ObjectiveRow, PairKey, Run, SeriesKey, StreamKey
 from detectors.cell import FORMS, FORMULA, ROLES, VALUES, VARIANTS

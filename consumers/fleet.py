@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from consumers.courses import Restart
 from consumers.decode import DeadLetter, Decoded
 from consumers.detect import Gathering
 from consumers.pieces import STEPS, ObjectivePiece, PairPiece, SeriesPiece
@@ -29,6 +30,7 @@ from detectors.cell import Cell
 from detectors.series.stalled import FACTOR, LEAST, REPORTS, limit, paced
 from losswatch.arrays import Bools, Floats, Ints, reported
 from losswatch.schema import Finding, Heartbeat, Predictions, Record, Reference, RunEnd, RunStart, Steps
+from losswatch.topics import PREDICTIONS
 
 log: Final = logging.getLogger(__name__)
 
@@ -189,7 +191,9 @@ class Fleet:
         if not self.rows.has_room_for_phase(run, record.phase):
             return
         self.telemetry.count("steps", by=len(record.step))
-        parts, late = parts_of(run, record)
+        parts, late, restart = parts_of(run, record)
+        if restart is not None:
+            self._go_back(run, restart)
         if late:
             run.late_steps += late
             self.telemetry.count("late_steps", by=late)
@@ -206,6 +210,11 @@ class Fleet:
             if run.pairs:
                 self._add_pairs(run, part)
             self._gathering.runs.add(run.run)
+
+    def _go_back(self, run: Run, restart: Restart) -> None:
+        """The job went back to a checkpoint: what it took back no longer counts."""
+        self._settle(run)
+        self._gathering.go_back(run, restart)
 
     def _add_objective(self, run: Run, part: StepsPart) -> None:
         row = self.rows.objective(run, part, lambda: self._settle(run))
@@ -229,6 +238,7 @@ class Fleet:
             measured=part.measured,
             divided_by=part.divided_by,
             order=self._gathering.record,
+            saved=part.saved,
         )
         self._gathering.add_objective(row.pool.slots, piece)
 
@@ -239,7 +249,8 @@ class Fleet:
         whole = bool(given.all())
         step: Ints = part.step if whole else part.step[given]
         value: Floats = values if whole else values[given]
-        self._gathering.add_series(SeriesPiece(row, run, part.time, step, value, self._gathering.record))
+        piece = SeriesPiece(row, run, part.time, step, value, self._gathering.record, part.saved)
+        self._gathering.add_series(piece)
 
     def _carried(self, run: Run, name: str, column: Floats | None, steps: int) -> tuple[Floats, Bools]:
         """The newest log variance at each step, and whether it is that step's own."""
@@ -264,11 +275,23 @@ class Fleet:
                 if series in columns
             }
             if values:
-                self._gathering.add_pair(pair.stream, PairPiece(pair.row, run, part.time, part.step, values))
+                piece = PairPiece(pair.row, run, part.time, part.step, values, part.saved)
+                self._gathering.add_pair(pair.stream, piece)
 
     def _take_predictions(self, run: Run, record: Predictions) -> None:
         if not self.rows.has_room_for_phase(run, record.phase):
             return
+        session = run.sessions.of(record)
+        _, restart = run.history(PREDICTIONS).follow(
+            PREDICTIONS,
+            record.phase,
+            np.array([record.step], dtype=np.int64),
+            record.time,
+            None if session is None else session.course(PREDICTIONS),
+            may_turn=session is None or record.seq is None or session.in_order(PREDICTIONS, record.seq),
+        )
+        if restart is not None:
+            self._go_back(run, restart)
         known = len(run.classes.names)
         item = item_of(self.rows, run, record, self._gathering.record, lambda: self._settle(run))
         if len(run.classes.names) != known:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from typing import Final
 
+from consumers.courses import TRAIN
 from consumers.runs import PairKey, Run, SeriesKey
 from detectors.cell import Pair
 from detectors.evaluation.directions import direction_of, is_goal
-
-TRAIN: Final = "train"
-"""The phase that others are compared with."""
 
 
 def direction(run: Run, key: SeriesKey) -> float:

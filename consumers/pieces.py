@@ -13,10 +13,13 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from consumers.points import Kept, Points
 from losswatch.arrays import Bools, Floats, Ints
 
 STEPS: Final = 64
 """Most steps of a row in one block; the products of `detectors.recurrence` grow with its square."""
+
+CLOSED: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class ObjectivePiece:
     divided_by: int = 1
     order: int = 0
     """Counts the records of a batch: what is made of several pieces is put in this order again."""
+    saved: bool = False
+    """Whether the job made a checkpoint at its last step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ class SeriesPiece:
     value: Floats
     order: int = 0
     """See `ObjectivePiece`."""
+    saved: bool = False
+    """As in `ObjectivePiece`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,8 @@ class PairPiece:
     step: Ints
     values: Mapping[str, Floats]
     """By name in the block; what is not there was not reported."""
+    saved: bool = False
+    """As in `ObjectivePiece`."""
 
 
 class Bands(NamedTuple):
@@ -95,6 +104,8 @@ class StreamPiece:
     """(V', K or less), likewise."""
     order: int = 0
     """See `ObjectivePiece`."""
+    saved: bool = False
+    """As in `ObjectivePiece`."""
 
 
 Piece = TypeVar("Piece", ObjectivePiece, SeriesPiece, PairPiece, StreamPiece)
@@ -108,6 +119,8 @@ class Round(Generic[Piece]):
     placed: list[tuple[int, int, Piece]] = field(default_factory=list)
     fill: list[int] = field(default_factory=list)
     """Steps taken, by row of the block."""
+    kept: list[Kept] = field(default_factory=list)
+    """The rewind points that are to be taken after the block, of rows whose last piece here asks for one."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -119,16 +132,16 @@ class Round(Generic[Piece]):
         return max((p for p in self.placed if p[0] == row and p[1] <= offset), key=lambda p: p[1])[2]
 
 
-def pack(pieces: Sequence[Piece], most: int = STEPS) -> Iterator[Round[Piece]]:
+def pack(pieces: Sequence[Piece], most: int = STEPS, points: Points | None = None) -> Iterator[Round[Piece]]:
     """Pack pieces (each of at most `STEPS` steps) into rounds of at most ``most`` steps, keeping the order within
-    each row."""
+    each row. A row has no piece behind one after which one of its ``points`` is to be taken."""
     rounds: list[Round[Piece]] = []
     at: dict[int, tuple[int, int]] = {}
-    """By row: its newest round and its place there."""
+    """By row: its newest round and its place there, `CLOSED` where it takes no more."""
     for piece in pieces:
         number, place = at.get(piece.row, (-1, 0))
         length = len(piece.step)
-        if number >= 0 and rounds[number].fill[place] + length <= most:
+        if number >= 0 and place != CLOSED and rounds[number].fill[place] + length <= most:
             target = rounds[number]
         else:
             number += 1
@@ -141,4 +154,7 @@ def pack(pieces: Sequence[Piece], most: int = STEPS) -> Iterator[Round[Piece]]:
             at[piece.row] = (number, place)
         target.placed.append((place, target.fill[place], piece))
         target.fill[place] += length
+        if points is not None and (kept := points.advance(piece.row, length, int(piece.step[-1]), piece.saved)):
+            target.kept.append(kept)
+            at[piece.row] = (number, CLOSED)
     yield from rounds

@@ -18,8 +18,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from consumers.points import NARROW, Kept, Points
 from detectors import lifecycle
-from detectors.cell import FACTS, PAIRS, UNKNOWN, Block, Cell, Deferred, Kind, Stream
+from detectors.cell import FACTS, PAIRS, UNKNOWN, Block, Cell, Deferred, Kind, Rewinding, State, Stream
 from detectors.recurrence import held
 
 READ_TOGETHER = 64
@@ -45,6 +46,17 @@ class Transition:
     readings: Mapping[str, float]
     slots: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
     """The readings of `Kind.slots`, slot by slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A finding that had begun in steps which the job took back."""
+
+    row: int
+    slot: int | None
+    kind: Kind
+    began: int
+    confirmed: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +91,20 @@ class Pool:
         self.state = {name: value.clone() for name, value in self._fresh.items()}
         """Everything a row remembers, by name: ``<cell>.<name>``, ``life.<kind>.<name>``, ``now.<exported reading>``,
         ``verdict.<kind>``, ``threshold.<name>``, ``fact.<name>``."""
+        self.points = Points(
+            {
+                f"{cell.name}.{name}": self._fresh[f"{cell.name}.{name}"]
+                for cell in self.cells
+                if not isinstance(cell, Rewinding) or cell.at_points
+                for name in cell.init(0, slots, like)
+            },
+            narrow=stream in NARROW,
+        )
+        """What the cells knew earlier."""
+        self.points.grow(1)
         layout = [(name, str(value.dtype), tuple(value.shape[1:])) for name, value in self.state.items()]
-        self.digest = hashlib.sha256(repr((layout, _parameters(self.cells))).encode()).hexdigest()[:16]
+        layouts = (layout, self.points.layout())
+        self.digest = hashlib.sha256(repr((layouts, _parameters(self.cells))).encode()).hexdigest()[:16]
         """Changes when a cell, its parameters or the dtype change: packed rows of another layout are not read.
         The same in every process."""
 
@@ -121,6 +145,7 @@ class Pool:
             more = max(64, capacity // 4)
             for name, value in self.state.items():
                 self.state[name] = torch.cat([value, self._fresh[name].expand(more, *value.shape[1:])])
+            self.points.grow(capacity + more)
         return row
 
     def drop(self, row: int) -> None:
@@ -130,6 +155,7 @@ class Pool:
         self._unread.discard(row)
         for name, value in self.state.items():
             value[row] = self._fresh[name][0]
+        self.points.clear(row)
         self._free.append(row)
 
     def set_thresholds(self, row: int, thresholds: Mapping[str, float]) -> None:
@@ -241,6 +267,48 @@ class Pool:
                 slots={name: readings[name][origin[row], :, offset].tolist() for name in kind.slots},
             )
 
+    def keep(self, points: Sequence[Kept]) -> None:
+        """Take rewind points, of each row at most one: after the block in which a row's last record asks for it."""
+        if points:
+            self.points.keep(self.state, points)
+
+    def rewind(self, rows: Sequence[int], step: int) -> list[Withdrawn]:
+        """Let rows go back to what they knew before ``step``; the findings that had not begun then.
+
+        What the detectors read last is not known any more. A finding that began earlier goes on; what confirms or
+        releases it is counted anew.
+        """
+        rows = self.points.behind(rows, step)
+        if not rows:
+            return []
+        self._unread.difference_update(rows)
+        index = torch.as_tensor(rows, dtype=torch.int64, device=self.like.device)
+        kept = self.points.rewind(rows, step)
+        withdrawn: list[Withdrawn] = []
+        for cell in self.cells:
+            now = self._gather(f"{cell.name}.", index)
+            fresh = {name: self._fresh[f"{cell.name}.{name}"].expand_as(value) for name, value in now.items()}
+            then: State = {name: kept.get(f"{cell.name}.{name}", value) for name, value in fresh.items()}
+            then = cell.rewind(now, then, step) if isinstance(cell, Rewinding) else then
+            for name, value in then.items():
+                self.state[f"{cell.name}.{name}"].index_copy_(0, index, value)
+            told = [f"now.{reading.name}" for reading in cell.readings if reading.exported]
+            for name in (*told, *(f"verdict.{kind.name}" for kind in cell.kinds)):
+                self.state[name][index] = self._fresh[name]
+            for kind in cell.kinds:
+                withdrawn += self._withdraw(kind, rows, index, step)
+        return withdrawn
+
+    def _withdraw(self, kind: Kind, rows: Sequence[int], index: Tensor, step: int) -> Iterator[Withdrawn]:
+        life = self._gather(f"life.{kind.name}.", index)
+        end, gone = lifecycle.rewind(life, step)
+        for name, value in end.items():
+            self.state[f"life.{kind.name}.{name}"].index_copy_(0, index, value)
+        for row, *slot in gone.nonzero().tolist():
+            began, confirmed, status = (int(life[name][row, *slot]) for name in ("began", "confirmed", "status"))
+            fired = status == lifecycle.FIRING
+            yield Withdrawn(rows[row], slot[0] if slot else None, kind, began, confirmed if fired else None)
+
     def pack(self, rows: Sequence[int]) -> list[bytes]:
         """Each row's whole memory as bytes."""
         self.read()
@@ -252,7 +320,7 @@ class Pool:
             for value in self.state.values()
         ]
         packed: npt.NDArray[np.uint8] = torch.cat(parts, dim=1).cpu().numpy()
-        return [row.tobytes() for row in packed]
+        return [row.tobytes() + points for row, points in zip(packed, self.points.pack(rows), strict=True)]
 
     def unpack(self, row: int, data: bytes) -> None:
         """Set a row from `pack`; raises ValueError if the bytes are of another layout."""
@@ -265,6 +333,7 @@ class Pool:
                 raise ValueError(f"packed row of {len(data)} bytes is too short for this layout")
             value[row] = piece.clone().view(value.dtype).view(value[row].shape)
             start += size
+        self.points.unpack(row, data[start:])
 
     def widen(self, row: int, wider: Pool, to: int) -> None:
         """Copy a row into a pool with more slots; the new slots stay fresh."""
@@ -274,6 +343,7 @@ class Pool:
                 target.copy_(source)
             else:
                 target[: source.shape[0]].copy_(source)
+        self.points.copy(row, wider.points, to)
 
 
 def _parameters(value: Any) -> Any:

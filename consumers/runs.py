@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from consumers.classes import Classes
+from consumers.courses import History, Restart
 from consumers.pools import Pool
 from consumers.references import References
 from consumers.sessions import Sessions
 from detectors.aggregation.formulas import declared_weights
 from detectors.cell import Pair, Role, Sampled
 from losswatch.schema import Finding, Objective, RunStart
+from losswatch.topics import PREDICTIONS, STEPS
 
 Status = Literal["running", "finished", "failed", "stopped"]
 MAX_FINDINGS: Final = 200
@@ -146,6 +148,8 @@ class Run:
     checkpoints: dict[int, str] = field(default_factory=dict)
     """The newest that the job named, by step."""
     newest_step: dict[str, int] = field(default_factory=dict)
+    histories: dict[str, History] = field(default_factory=dict)
+    """How far it has come and where it went back, by topic."""
     phase: str = "train"
     """The one it reported last."""
     pace: float = 0.0
@@ -166,6 +170,16 @@ class Run:
         """What the run declared about the phase; a plain sum where it said nothing."""
         declared = self.declared.objective if self.declared else {}
         return declared.get(phase, SUM)
+
+    def history(self, topic: str) -> History:
+        """How far it has come in a topic."""
+        return self.histories.setdefault(topic, History())
+
+    @property
+    def restarts(self) -> tuple[int, Restart | None]:
+        """How often it went back, and the last time: as its steps say, or its predictions where those say nothing."""
+        found = [history for topic in (STEPS, PREDICTIONS) if (history := self.histories.get(topic)) is not None]
+        return next(((history.restarts, history.last) for history in found if history.restarts), (0, None))
 
     def name_checkpoint(self, step: int, name: str) -> None:
         """Remember where a checkpoint was made."""

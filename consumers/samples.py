@@ -11,7 +11,7 @@ import numpy as np
 
 from consumers import facts
 from consumers.classes import MOST
-from consumers.pairs import TRAIN
+from consumers.courses import TRAIN
 from consumers.pieces import StreamPiece
 from consumers.rows import Rows
 from consumers.runs import Run, StreamKey, StreamRow

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from consumers.courses import Course
+from losswatch.schema import Predictions, Steps
+
 WINDOW: Final = 256
 """How far behind the newest a sequence number may come and still be told from a duplicate."""
 MAX_REASONS: Final = 64
@@ -44,8 +47,8 @@ class Session:
     """One publishing process of a run."""
 
     topics: dict[str, Seen] = field(default_factory=dict)
-    newest_step: dict[str, int] = field(default_factory=dict)
-    """By phase."""
+    courses: dict[str, Course] = field(default_factory=dict)
+    """How far its steps have come, by topic."""
     first: int = 0
     newest: int = -1
     received: int = 0
@@ -68,6 +71,14 @@ class Session:
         self.received += not twin
         return True
 
+    def in_order(self, topic: str, seq: int) -> bool:
+        """Whether a record that was taken is the newest of its topic."""
+        return topic in self.topics and seq >= self.topics[topic].newest
+
+    def course(self, topic: str) -> Course:
+        """How far its steps have come in a topic."""
+        return self.courses.setdefault(topic, Course())
+
     def drop(self, dropped: Mapping[str, int]) -> dict[str, int]:
         """Note what the publisher says it had to drop so far; what is new of it."""
         new: dict[str, int] = {}
@@ -88,7 +99,7 @@ class Session:
             "topics": {
                 name: [seen.newest, seen.bits.to_bytes(WINDOW // 8, "little")] for name, seen in self.topics.items()
             },
-            "newest_step": self.newest_step,
+            "courses": {topic: course.dump() for topic, course in self.courses.items()},
             "numbers": [self.first, self.newest, self.received],
             "ended": self.ended,
             "dropped": self.dropped,
@@ -99,7 +110,8 @@ class Session:
         """From `dump`."""
         topics = {name: Seen(newest, int.from_bytes(bits, "little")) for name, (newest, bits) in data["topics"].items()}
         first, newest, received = data["numbers"]
-        return cls(topics, data["newest_step"], first, newest, received, data["ended"], data["dropped"])
+        courses = {topic: Course.load(course) for topic, course in data["courses"].items()}
+        return cls(topics, courses, first, newest, received, data["ended"], data["dropped"])
 
 
 @dataclass(slots=True)
@@ -118,6 +130,10 @@ class Sessions:
         while len(self.by_id) > MAX_SESSIONS:
             del self.by_id[next(iter(self.by_id))]
         return current, rival
+
+    def of(self, record: Steps | Predictions) -> Session | None:
+        """The session of a record that was heard; None where it says none, or has no number."""
+        return self.by_id.get(record.session) if record.session is not None and record.seq is not None else None
 
     @property
     def missing(self) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from consumers.classes import Classes
+from consumers.courses import History
 from consumers.fleet import Fleet
 from consumers.pools import Pool
 from consumers.references import References
@@ -25,7 +26,7 @@ from consumers.sessions import Session
 from detectors.cell import PAIRS, SAMPLED, Pair, Sampled
 from losswatch.schema import Finding, RunStart
 
-VERSION: Final = 3
+VERSION: Final = 4
 LARGE: Final = 262_144
 """Bytes from which on a snapshot is compressed: a broker with the usual limit of 1 MB must take it."""
 MOST_BYTES: Final = 67_108_864
@@ -172,6 +173,7 @@ def _outline(run: Run) -> dict[str, Any]:
         "sessions": {name: session.dump() for name, session in run.sessions.by_id.items()},
         "next_offset": run.next_offset,
         "newest_step": run.newest_step,
+        "histories": {topic: history.dump() for topic, history in run.histories.items()},
         "pace": [run.phase, run.pace, run.reports, run.stalled],
         "log_vars": run.log_vars,
         "formula": run.formula,
@@ -207,6 +209,7 @@ def _run(fields: dict[str, Any]) -> Run:
     run.status, run.ended = fields["status"], fields["ended"]
     run.sessions.by_id = {name: Session.load(data) for name, data in fields["sessions"].items()}
     run.next_offset, run.newest_step = fields["next_offset"], fields["newest_step"]
+    run.histories = {topic: History.load(data) for topic, data in fields["histories"].items()}
     run.records, run.steps, run.duplicates, run.late_steps = fields["counts"]
     run.phase, run.pace, run.reports, run.stalled = fields["pace"]
     run.log_vars, run.formula = fields["log_vars"], tuple(fields["formula"])

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
+from consumers.courses import Restart
 from consumers.pieces import STEPS
+from consumers.points import APART
 from consumers.runs import Run, SeriesKey
+from consumers.sessions import Session
 from detectors.aggregation.formulas import kendall_weights
 from detectors.cell import MEASURED, Role
 from losswatch.arrays import Bools, Floats, Ints
 from losswatch.schema import Objective, Steps
+from losswatch.topics import STEPS as STEPS_TOPIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,8 @@ class StepsPart:
     measured: int = 0
     """Place in `detectors.cell.MEASURED`."""
     divided_by: int = 1
+    saved: bool = False
+    """Whether the job made a checkpoint at its last step."""
 
     def columns(self) -> dict[SeriesKey, Floats]:
         """Every series of the part."""
@@ -42,11 +49,11 @@ class StepsPart:
         return found | {SeriesKey(self.phase, *key): values for key, values in self.series.items()}
 
 
-def parts_of(run: Run, record: Steps) -> tuple[list[StepsPart], int]:
-    """The record's parts, and how many of its steps came late and are left out.
+def parts_of(run: Run, record: Steps) -> tuple[list[StepsPart], int, Restart | None]:
+    """The record's parts, how many of its steps came late and are left out, and whether the job went back before it.
 
-    A step is late if its session has reported the same or a later one of the phase before. A new
-    session may start anywhere: a job restarted from a checkpoint goes back.
+    A step is late if its session has reported the same or a later one of the phase before, unless the job went back:
+    see `consumers.courses`. A part ends where the job made a checkpoint.
     """
     whole = StepsPart(
         phase=record.phase,
@@ -61,27 +68,46 @@ def parts_of(run: Run, record: Steps) -> tuple[list[StepsPart], int]:
         measured=MEASURED.index(record.measured),
         divided_by=record.divided_by,
     )
-    late = 0
-    session = run.sessions.by_id.get(record.session) if record.session is not None and record.seq is not None else None
-    if session is not None:
-        newest = session.newest_step
-        keep = _ordered(record.step, newest.get(record.phase))
-        late = len(keep) - int(keep.sum())
-        if late:
-            whole = _select(whole, keep)
-        if len(whole.step):
-            newest[record.phase] = int(whole.step[-1])
-    if len(whole.step) <= STEPS:
-        return ([whole] if len(whole.step) else []), late
-    cuts = range(0, len(whole.step), STEPS)
-    return [_select(whole, slice(start, start + STEPS)) for start in cuts], late
+    session = run.sessions.of(record)
+    counts, restart = run.history(STEPS_TOPIC).follow(
+        STEPS_TOPIC,
+        record.phase,
+        record.step,
+        record.time,
+        None if session is None else session.course(STEPS_TOPIC),
+        may_turn=_may_turn(session, record),
+    )
+    late = len(counts) - int(counts.sum())
+    saved = np.array([name is not None for name in record.checkpoint or ()], dtype=np.bool_)
+    if late:
+        whole = _select(whole, counts)
+        saved = saved[counts] if len(saved) else saved
+    steps = len(whole.step)
+    if not saved.any() and steps <= STEPS:
+        return ([whole] if steps else []), late, restart
+    return (
+        [
+            replace(_select(whole, slice(start, stop)), saved=bool(saved[stop - 1]) if len(saved) else False)
+            for start, stop in pairwise(_cuts(steps, saved))
+        ],
+        late,
+        restart,
+    )
 
 
-def _ordered(step: Ints, newest: int | None) -> Bools:
-    """Which steps are later than all before them."""
-    floor = np.iinfo(np.int64).min if newest is None else newest
-    before = np.maximum.accumulate(np.concatenate([[floor], step[:-1]]))
-    return step > before if newest is not None else np.concatenate([[True], step[1:] > before[1:]])
+def _may_turn(session: Session | None, record: Steps) -> bool:
+    """Whether what the record says of its steps can be that the job went back: other numbers may be of earlier ones."""
+    in_order = session is None or record.seq is None or session.in_order(STEPS_TOPIC, record.seq)
+    return in_order and (record.total is not None or bool(record.components))
+
+
+def _cuts(steps: int, saved: Bools) -> list[int]:
+    """Where parts begin and end: at checkpoints, some way from each other, and so that none is too long."""
+    cuts = [0]
+    for end in [*(np.flatnonzero(saved[:-1]) + 1).tolist(), steps]:
+        if end == steps or end - cuts[-1] >= APART:
+            cuts += [*range(cuts[-1] + STEPS, end, STEPS), end]
+    return cuts
 
 
 def _weights(objective: Objective, record: Steps) -> Mapping[str, Floats]:

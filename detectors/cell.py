@@ -364,3 +364,34 @@ class Deferred(Cell, Protocol):
 
     def read(self, state: State, thresholds: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """The readings (R) at the last step."""
+
+
+@runtime_checkable
+class Rewinding(Protocol):
+    """A cell that knows of some of its state which step it is from.
+
+    When a job goes back to a checkpoint, the state of a row becomes what it was at an earlier step; a cell of this sort
+    keeps what is from before the step that the job goes back to.
+    """
+
+    @property
+    def at_points(self) -> bool:
+        """Whether its state is kept at earlier steps; if not, ``then`` is fresh."""
+
+    def rewind(self, now: State, then: State, step: int) -> State:
+        """The state of rows (R) whose job took back ``step`` and all later ones; ``then`` is from some time before."""
+
+
+def from_before(now: State, then: State, step: int, groups: Mapping[str, Sequence[str]]) -> State:
+    """``then``, but of each group what ``now`` has where the step it is from, the group's name, is before ``step``.
+
+    >>> now = {"best": torch.tensor([0.2, 0.1]), "best_step": torch.tensor([40.0, 70.0])}
+    >>> then = {"best": torch.tensor([0.5, 0.5]), "best_step": torch.tensor([10.0, 10.0])}
+    >>> from_before(now, then, 50, {"best_step": ["best"]})["best"]
+    tensor([0.2000, 0.5000])
+    """
+    found = dict(then)
+    for at, names in groups.items():
+        for name in (at, *names):
+            found[name] = torch.where(now[at] < step, now[name], then[name])
+    return found

@@ -77,6 +77,18 @@ def quiet(state: State, verdicts: Tensor) -> Tensor:
     return ~busy.flatten(1).any(1) if busy.dim() > 1 else ~busy
 
 
+def rewind(state: State, step: int) -> tuple[State, Tensor]:
+    """The state after the job took back ``step`` and all later ones, and what had begun in those (R[, K]) bool.
+
+    A finding that began earlier goes on, one bad verdict behind it: which of them were taken back is not known.
+    """
+    gone = (state["status"] > IDLE) & (state["began"] >= step)
+    stays = (state["status"] > IDLE) & ~gone
+    status = torch.where(gone, IDLE, state["status"])
+    counts = {"status": status, "bad": stays, "good": torch.zeros_like(gone)}
+    return state | {name: value.to(STATE[name]) for name, value in counts.items()}, gone
+
+
 def _newest(known: Tensor, event: Tensor, before: Tensor) -> Tensor:
     """The count of known verdicts at the newest event so far, ``before`` until the first."""
     marks = torch.where(event, known, before[..., None])

@@ -58,6 +58,7 @@ class Decoupling:
     """
 
     compare: SinceBest = field(default_factory=SinceBest)
+    at_points: bool = True
     warm_up: int = 5
     name: str = "decoupling"
     stream: Stream = "decoupling"
@@ -73,6 +74,10 @@ class Decoupling:
         """Every tensor (R)."""
         del slots
         return self.compare.init(rows, like)
+
+    def rewind(self, now: State, then: State, step: int) -> State:
+        """See `detectors.cell.Rewinding`."""
+        return self.compare.rewind(now, then, step)
 
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """See `detectors.cell.Cell.update`."""

@@ -117,6 +117,10 @@ class Overfitting:
         halves = {f"half_{name}": value for name, value in self.halves.init(rows, len(HALVED), like).items()}
         return self.compare.init(rows, like) | halves
 
+    def rewind(self, now: State, then: State, step: int) -> State:
+        """See `detectors.cell.Rewinding`."""
+        return self.compare.rewind(now, then, step)
+
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """See `detectors.cell.Cell.update`."""
         sign = -block.facts["direction"]

@@ -18,14 +18,17 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, State
+from detectors.cell import Block, State, from_before
 from detectors.evaluation.course import WINDOW, Course, Standing
 from detectors.recurrence import held, last, packed, unpacked
 
+LEVELS: Final = ("level", "mean")
+AT_BEST: Final = {f"{level}_step": tuple(f"{level}_{name}" for name in ("best", "then", "first")) for level in LEVELS}
+"""What was seen at the best step or before: it stays what it was when a job goes back to a later one."""
 ABSURD: Final = 1e30
 """Beyond it a value is no measurement: it would stay the best for ever."""
 REMEMBERED: Final = tuple(
-    f"{level}_{name}" for level in ("level", "mean") for name in ("reference", "error", "first", "then", "step")
+    f"{level}_{name}" for level in LEVELS for name in ("reference", "error", "first", "then", "step")
 )
 SETTLED: Final = 8
 """Values from which the longer mean is one."""
@@ -123,6 +126,10 @@ class SinceBest:
         state |= {f"reference_{name}": value for name, value in self.course.init(rows, like).items()}
         state |= {name: like.new_full((rows,), nan) for name in REMEMBERED}
         return state | {name: like.new_full((rows,), inf) for name in ("level_best", "mean_best")}
+
+    def rewind(self, now: State, then: State, step: int) -> State:
+        """The best, and where the reference began, are known for good; see `detectors.cell.Rewinding`."""
+        return from_before(now, then, step, AT_BEST)
 
     def update(self, state: State, block: Block, sign: Tensor, reference_sign: Tensor) -> tuple[State, Comparison]:
         """Take T steps; ``sign`` (R) are what values are multiplied with so that lower is better."""

@@ -13,7 +13,7 @@ from math import inf, nan
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
+from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, from_before, verdict_of
 from detectors.evaluation.since_best import SinceBest, signed
 from detectors.recurrence import held, last
 
@@ -60,6 +60,7 @@ class Slices:
     """
 
     compare: SinceBest = field(default_factory=SinceBest)
+    at_points: bool = True
     warm_up: int = 5
     name: str = "slices"
     stream: Stream = "slices"
@@ -79,6 +80,11 @@ class Slices:
         lowest = {name: like.new_full((rows,), inf) for name in ("lowest", "whole_lowest")}
         names = ("lowest_step", "whole_lowest_step", "there", "newest")
         return self.compare.init(rows, like) | lowest | {name: like.new_full((rows,), nan) for name in names}
+
+    def rewind(self, now: State, then: State, step: int) -> State:
+        """See `detectors.cell.Rewinding`."""
+        lowest = {"lowest_step": ("lowest",), "whole_lowest_step": ("whole_lowest", "there")}
+        return self.compare.rewind(now, from_before(now, then, step, lowest), step)
 
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """See `detectors.cell.Cell.update`."""

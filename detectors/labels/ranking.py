@@ -57,6 +57,7 @@ def areas(score: Tensor, positive: Tensor, top: Tensor) -> tuple[Tensor, Tensor,
 class Ranking:
     """Slots are samples: as many are kept as a record may bring. No verdicts: numbers for dashboards and rules."""
 
+    at_points: bool = False
     name: str = "ranking"
     stream: Stream = "scores"
     thresholds: tuple[Threshold, ...] = (NORMAL, TOP)
@@ -70,6 +71,11 @@ class Ranking:
     def init(self, rows: int, slots: int, like: Tensor) -> State:
         """The newest samples (R, W), NaN where there are none yet."""
         return {name: like.new_full((rows, slots), torch.nan) for name in ("score", "positive")}
+
+    def rewind(self, now: State, then: State, step: int) -> State:
+        """Which samples are from which step is not kept: the window fills anew."""
+        del now, step
+        return then
 
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """See `detectors.cell.Cell.update`."""

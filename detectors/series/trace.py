@@ -27,6 +27,7 @@ class Trace:
     stream: Stream = "series"
     source: str = "value"
     points: int = 64
+    at_points: bool = False
     name: str = "trace"
     thresholds: tuple[Threshold, ...] = ()
     kinds: tuple[Kind, ...] = ()
@@ -61,6 +62,23 @@ class Trace:
                 "values": roomy.scatter(1, target, values)[:, : self.points],
             }
         )
+
+    def rewind(self, now: State, then: State, step: int) -> State:
+        """What is drawn of the steps before ``step``; a value stands for those after it that were thinned out."""
+        count, first, newest = now["count"], now["first"], now["newest"]
+        apart = (newest - first).double() / (count - 1).clamp(min=1)
+        before = torch.where(apart > 0, ((step - first) / apart.clamp(min=1e-300)).ceil(), count).long()
+        left = torch.where(newest < step, count, before.clamp(min=0).minimum(count - 1)).clamp(min=0)  # (R)
+        places = torch.arange(self.points, device=count.device)
+        number = places * self._stride(left)[:, None]
+        values = now["values"].gather(1, number // self._stride(count)[:, None])
+        some = left > 0
+        return {
+            "count": left,
+            "first": torch.where(some, first, then["first"]),
+            "newest": torch.where(some, first + (apart * (left - 1)).round().long(), then["newest"]),
+            "values": torch.where(number < left[:, None], values, torch.nan),
+        }
 
     def _stride(self, count: Tensor) -> Tensor:
         """The smallest power of two with which ``count`` values fit into P places."""

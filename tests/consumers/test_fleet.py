@@ -12,6 +12,7 @@ from consumers.picture import Painter
 from consumers.rows import WIDTHS, Limits
 from consumers.runs import StreamKey
 from losswatch.schema import Record, RunEnd, Steps
+from losswatch.topics import STEPS
 from tests.consumers.builders import (
     Readings,
     a_fleet,
@@ -80,7 +81,7 @@ def test_phases_without_end_do_not_fill_the_memory() -> None:
     take(fleet, *(make_steps("r", 0, 4, seq=i, phase=f"phase-{i}") for i in range(50)))
     run = fleet.runs["r"]
     assert len(run.newest_step) <= 5
-    assert len(run.sessions.by_id["s"].newest_step) <= 5
+    assert len(run.sessions.by_id["s"].course(STEPS).newest) <= 5
     assert fleet.telemetry.total("refused", ["series_per_run"]) >= 45
 
 
@@ -212,6 +213,7 @@ def test_a_dropped_run_that_comes_back_starts_afresh() -> None:
 
 MEASURE = """
 import gc, os, resource, sys, torch
+from losswatch.topics import STEPS
 from tests.consumers.builders import a_fleet, decoded, make_predictions, make_start, make_steps
 
 def resident():

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumers.courses import Course
 from consumers.sessions import MAX_REASONS, MAX_SESSIONS, WINDOW, Seen, Session, Sessions
 from losswatch.topics import PREDICTIONS, STEPS
 
@@ -105,7 +106,7 @@ def test_only_so_many_reasons_for_drops_are_remembered() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from([STEPS, PREDICTIONS]), st.integers(0, 600), st.booleans())))
 def test_a_session_comes_back_from_its_dump(records: list[tuple[str, int, bool]]) -> None:
-    session = Session(dropped={"too_large": 2}, newest_step={"train": 7})
+    session = Session(dropped={"too_large": 2}, courses={STEPS: Course({"train": 7}, {"train": (3, 5, 2)})})
     for record in records:
         session.take(*record)
     assert Session.load(msgpack.unpackb(msgpack.packb(session.dump()))) == session

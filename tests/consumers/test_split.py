@@ -20,7 +20,7 @@ def a_run(*sessions: str) -> Run:
 
 
 def steps_of(run: Run, record: Steps) -> tuple[list[int], int]:
-    parts, late = parts_of(run, record)
+    parts, late, _ = parts_of(run, record)
     assert all(1 <= len(part.step) <= STEPS for part in parts)
     return [int(step) for part in parts for step in part.step], late
 
@@ -39,7 +39,7 @@ def test_a_record_of_only_late_steps_leaves_nothing() -> None:
 
 def test_steps_out_of_order_within_a_record_are_late() -> None:
     record = Steps(run="r", time=0.0, session="a", seq=0, step=[3, 1, 4, 4, 9], total=[1.0, 2.0, 3.0, 4.0, 5.0])
-    (part,), late = parts_of(a_run("a"), record)
+    (part,), late, _ = parts_of(a_run("a"), record)
     assert part.total is not None
     assert (part.step.tolist(), part.total.tolist(), late) == ([3, 4, 9], [1.0, 3.0, 5.0], 2)
 
@@ -66,7 +66,7 @@ def test_without_session_and_number_no_step_is_late(sent: dict[str, str | None])
 @given(st.integers(1, 4096))
 def test_a_long_record_is_cut_into_short_parts_in_order(length: int) -> None:
     record = make_steps("r", 7, length, seq=0, session="a", slices={"exp": {"mae": np.arange(length) * 1.0}})
-    parts, late = parts_of(a_run("a"), record)
+    parts, late, _ = parts_of(a_run("a"), record)
     assert (len(parts), late) == (-(-length // STEPS), 0)
     for name in ("c0", "c1"):
         assert np.array_equal(np.concatenate([part.components[name] for part in parts]), record.components[name])
@@ -88,18 +88,18 @@ def a_kendall_run() -> Run:
 
 def test_log_variances_make_the_weights_of_a_kendall_objective() -> None:
     record = make_steps("r", 0, 2, session=None, log_vars={"c0": [0.0, 1.0]}, weights={"c1": [3.0, 4.0]})
-    (part,), _ = parts_of(a_kendall_run(), record)
+    (part,), _, _ = parts_of(a_kendall_run(), record)
     assert part.weights["c0"].tolist() == pytest.approx([1.0, np.exp(-1.0)])
     assert part.weights["c1"].tolist() == [3.0, 4.0]
 
 
 def test_log_variances_mean_nothing_for_a_plain_sum() -> None:
     record = make_steps("r", 0, 2, session=None, log_vars={"c0": [0.0, 1.0]})
-    (part,), _ = parts_of(a_run(), record)
+    (part,), _, _ = parts_of(a_run(), record)
     assert part.weights == {}
 
 
 def test_absurd_log_variances_make_absurd_weights_and_no_error() -> None:
     record = make_steps("r", 0, 4, session=None, log_vars={"c0": [-1e6, 1e6, float("nan"), float("-inf")]})
-    (part,), _ = parts_of(a_kendall_run(), record)
+    (part,), _, _ = parts_of(a_kendall_run(), record)
     assert part.weights["c0"].tolist() == pytest.approx([np.inf, 0.0, np.nan, np.inf], nan_ok=True)
