@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from consumers.courses import Restart
 from consumers.fleet import Fleet
 from consumers.pools import Pool
 from consumers.runs import RowKey, Run
@@ -222,6 +223,10 @@ def _groups(pool: Pool) -> _Groups:
     return _Groups(pool.version, list(keys), *(np.array(each, dtype=np.int64) for each in (rows, members, roles)))
 
 
+def _restarted(restart: Restart | None) -> dict[str, Any]:
+    return {} if restart is None else {name: getattr(restart, name) for name in ("phase", "step", "reached", "time")}
+
+
 def _run_view(run: Run, status: str, warming: list[str]) -> RunView:
     return RunView(
         run=run.run,
@@ -243,4 +248,6 @@ def _run_view(run: Run, status: str, warming: list[str]) -> RunView:
         warming=warming,
         declared=run.declared.model_dump(mode="json", exclude_unset=True) if run.declared else {},
         checkpoints=dict(run.checkpoints),
+        restarts=run.restarts[0],
+        restarted=_restarted(run.restarts[1]),
     )

@@ -10,7 +10,7 @@ batched. Letters: R rows, P places.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -25,6 +25,8 @@ NEWER: Final = 1
 PLACES: Final = 2
 FIRST: Final = 8
 """Steps of a row before its first point."""
+MOST_SLOTS: Final = 64
+"""Rows with more have no points: hundreds of classes would not fit into a snapshot three times."""
 APART: Final = 16
 """Steps between two checkpoints that each become a point."""
 NARROW: Final[frozenset[Stream]] = frozenset({"series", "objective", "labels"})
@@ -52,11 +54,14 @@ class Points:
     def __init__(self, fresh: Mapping[str, Tensor], *, narrow: bool) -> None:
         self._fresh = dict(fresh)
         self._narrow = narrow
+        self._layout: dict[torch.dtype, list[str]] = {}
+        for name, value in self._fresh.items():
+            self._layout.setdefault(self._fitting(value).dtype, []).append(name)
         self._kept = {
-            name: self._fitting(value)[:, None].repeat(1, PLACES, *[1] * (value.dim() - 1))
-            for name, value in fresh.items()
+            dtype: torch.cat([_flat(fresh[name]) for name in names], dim=1)[:0, None].repeat(1, PLACES, 1).to(dtype)
+            for dtype, names in self._layout.items()
         }
-        """(R, P, ...)."""
+        """(R, P, F) by number format: the numbers of all names in a row, one large tensor each."""
         self._taken = array("q")
         """(R) steps of rows whose pieces are packed; rows that are fed by others follow those."""
         self._due = array("q")
@@ -76,8 +81,9 @@ class Points:
         self._newest.extend([UNSEEN] * more)
         self._at = np.concatenate([self._at, np.zeros((more, PLACES), dtype=np.int64)])
         self._step = np.concatenate([self._step, np.zeros((more, PLACES), dtype=np.int64)])
-        for name, value in self._kept.items():
-            self._kept[name] = torch.cat([value, value[:1].expand(rows - len(value), *value.shape[1:])])
+        for dtype, value in self._kept.items():
+            self._kept[dtype] = value.new_empty(rows, *value.shape[1:])  # pages that no row uses cost nothing
+            self._kept[dtype][: len(value)] = value
 
     def clear(self, row: int) -> None:
         """Forget the points of a row."""
@@ -89,7 +95,7 @@ class Points:
         before = self._taken[row]
         taken = self._taken[row] = before + steps
         newest = self._newest[row] = max(newest, self._newest[row])
-        if taken < self._due[row] and not saved:
+        if not self._kept or (taken < self._due[row] and not saved):
             return None
         last, self._due[row] = self._last[row], _next(taken)
         moves = last == 0 or taken.bit_length() > max(before, FIRST - 1).bit_length()
@@ -102,9 +108,10 @@ class Points:
         """Take points, of each row at most one, of the whole ``state`` (R, ...)."""
         self._move([point.row for point in points if point.moves], NEWER, OLDER)
         rows = [point.row for point in points]
-        for name, value in self._kept.items():
+        for dtype, value in self._kept.items():
             index = torch.tensor(rows, device=value.device)
-            value[index, NEWER] = self._fitting(state[name].index_select(0, index))
+            now = [_flat(self._fitting(state[name].index_select(0, index))) for name in self._layout[dtype]]
+            value[index, NEWER] = torch.cat(now, dim=1)
         self._at[rows, NEWER] = [point.taken for point in points]
         self._step[rows, NEWER] = [point.step for point in points]
 
@@ -117,7 +124,14 @@ class Points:
         at = np.where(self._step[rows] < step, self._at[rows], 0)  # (R, P)
         place, taken = at.argmax(1), at.max(1)
         self._at[rows] = at
-        then = {name: self._taken_back(name, rows, place, taken > 0) for name in self._kept}
+        then: State = {}
+        for dtype, value in self._kept.items():
+            kept = value[list(rows), place.tolist()]
+            then |= {name: part.to(self._fresh[name].dtype) for name, part in self._parts(dtype, kept).items()}
+        known = torch.from_numpy(taken > 0)
+        for name, part in then.items():
+            there = known.to(part.device).view(-1, *[1] * (part.dim() - 1))
+            then[name] = torch.where(there, part, self._fresh[name])
         for row, count, newest in zip(rows, taken.tolist(), self._step[rows, place].tolist(), strict=True):
             self._taken[row], self._due[row] = count, _next(count)
             if self._newest[row] != UNSEEN:
@@ -135,13 +149,14 @@ class Points:
         self._at[rows, target], self._step[rows, target] = self._at[rows, source], self._step[rows, source]
         self._at[rows, source] *= target == OLDER
 
-    def _taken_back(
-        self, name: str, rows: Sequence[int], place: npt.NDArray[np.intp], found: npt.NDArray[np.bool_]
-    ) -> Tensor:
-        fresh = self._fresh[name]
-        kept = self._kept[name][list(rows), place.tolist()].to(fresh.dtype)
-        known = torch.from_numpy(found).to(fresh.device).view(-1, *[1] * (fresh.dim() - 1))
-        return torch.where(known, kept, fresh)
+    def _parts(self, dtype: torch.dtype, kept: Tensor) -> State:
+        """The numbers (..., F) of a format by name, each (..., shape)."""
+        names = self._layout[dtype]
+        parts = torch.split(kept, [self._fresh[name].numel() for name in names], dim=-1)
+        return {
+            name: part.reshape(*kept.shape[:-1], *self._fresh[name].shape[1:])
+            for name, part in zip(names, parts, strict=True)
+        }
 
     def _fitting(self, value: Tensor) -> Tensor:
         """As it is kept; finite values stay finite in single precision."""
@@ -152,18 +167,24 @@ class Points:
 
     def copy(self, row: int, wider: Points, to: int) -> None:
         """Give the points of a row to one of a pool with more slots."""
-        for name, value in self._kept.items():
-            source, target = value[row], wider._kept[name][to]
-            target[tuple(slice(size) for size in source.shape)].copy_(source)
-        wider._load(to, self._dump(row))
+        head = self._dump(row)
+        if not wider._kept:
+            head["at"] = 0
+        for dtype, value in self._kept.items() if wider._kept else ():
+            wide = wider._kept[dtype][to]
+            roomy = wider._parts(dtype, wide)
+            for name, source in self._parts(dtype, value[row]).items():
+                roomy[name][tuple(slice(size) for size in source.shape)] = source
+            wide.copy_(torch.cat([_flat(part) for part in roomy.values()], dim=1))
+        wider._load(to, head)
 
     def layout(self) -> list[tuple[str, str]]:
         """What `pack` depends on."""
-        return [(name, str(value.dtype)) for name, value in self._kept.items()]
+        return [(name, str(dtype)) for dtype, names in self._layout.items() for name in names]
 
     def pack(self, rows: Sequence[int]) -> list[bytes]:
         """The points of each row as bytes; places that are empty take none."""
-        parts = [value[list(rows)].flatten(2).contiguous().view(torch.uint8) for value in self._columns()]
+        parts = [value[list(rows)].view(torch.uint8) for value in self._kept.values()]
         places = torch.cat(parts, dim=2).cpu().numpy() if parts else np.zeros((len(rows), PLACES, 0), dtype=np.uint8)
         return [
             b"".join([self._dump(row).tobytes(), *(found[place].tobytes() for place in np.flatnonzero(self._at[row]))])
@@ -189,9 +210,6 @@ class Points:
         if start != len(data):
             raise ValueError(f"{len(data)} bytes of rewind points are too long for this layout")
 
-    def _columns(self) -> Iterator[Tensor]:
-        return (value if value.dim() > 2 else value[..., None] for value in self._kept.values())
-
     def _dump(self, row: int) -> npt.NDArray[np.void]:
         head = np.zeros(1, dtype=HEAD)
         head["taken"], head["newest"] = self._taken[row], self._newest[row]
@@ -203,6 +221,11 @@ class Points:
         self._due[row] = _next(self._taken[row])
         self._at[row], self._step[row] = head["at"][0], head["step"][0]
         self._last[row] = int(self._at[row, NEWER])
+
+
+def _flat(value: Tensor) -> Tensor:
+    """(R, ...) to (R, F)."""
+    return value.flatten(1) if value.dim() > 1 else value[:, None]
 
 
 def _next(taken: int) -> int:

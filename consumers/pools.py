@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from consumers.points import NARROW, Kept, Points
+from consumers.points import MOST_SLOTS, NARROW, Kept, Points
 from detectors import lifecycle
 from detectors.cell import FACTS, PAIRS, UNKNOWN, Block, Cell, Deferred, Kind, Rewinding, State, Stream
 from detectors.recurrence import held
@@ -95,7 +95,7 @@ class Pool:
             {
                 f"{cell.name}.{name}": self._fresh[f"{cell.name}.{name}"]
                 for cell in self.cells
-                if not isinstance(cell, Rewinding) or cell.at_points
+                if slots <= MOST_SLOTS and (not isinstance(cell, Rewinding) or cell.at_points)
                 for name in cell.init(0, slots, like)
             },
             narrow=stream in NARROW,

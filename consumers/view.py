@@ -78,6 +78,10 @@ class RunView:
     """Unix seconds of its newest record that is more than a sign of life."""
     checkpoints: Mapping[int, str] = field(default_factory=dict)
     """The newest that the job named, by step."""
+    restarts: int = 0
+    """How often the job went back to an earlier step."""
+    restarted: Mapping[str, Any] = field(default_factory=dict)
+    """The last time: ``phase``, the ``step`` it went back to, the newest step it had ``reached``, ``time``."""
 
 
 @dataclass(frozen=True, slots=True)
