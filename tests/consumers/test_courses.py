@@ -12,7 +12,7 @@ from losswatch.topics import PREDICTIONS, STEPS
 def follow(history: History, first: int, length: int = 10, own: Course | None = None, **more: Any) -> list[Any]:
     """The steps that count, and where the job went back to."""
     steps = np.arange(first, first + length, dtype=np.int64)
-    options = {"topic": STEPS, "phase": "train", "may_turn": True} | more
+    options: dict[str, Any] = {"topic": STEPS, "phase": "train", "may_turn": True} | more
     counts, restart = history.follow(steps=steps, time=0.0, own=own, **options)
     return [steps[counts].tolist(), restart.step if restart else None]
 

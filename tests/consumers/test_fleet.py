@@ -246,7 +246,7 @@ print((resident() - before) / 2000)
 """
 
 
-def test_a_run_of_six_components_and_predictions_takes_less_than_sixty_kilobytes(
+def test_a_run_of_six_components_and_predictions_takes_less_than_seventy_kilobytes(
     record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = Path(__file__).parents[2]
@@ -258,4 +258,4 @@ def test_a_run_of_six_components_and_predictions_takes_less_than_sixty_kilobytes
     record_property("bytes_per_run", per_run)
     with capsys.disabled():
         print(f"\nresident memory per run: {per_run / 1000:.1f} kB")
-    assert 1_000 < per_run < 60_000
+    assert 1_000 < per_run < 70_000

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import isnan
-from pathlib import Path
+from math import isnan, nan
 from random import Random
 
 import numpy as np
@@ -23,9 +22,9 @@ SLICE = ("val", "exp/mae")
 BLOCK = 20
 
 
-def train(first: int, stop: int, session: str, *, rises_from: int = 10**9, seq: int = 0) -> list[Record]:
+def train(first: int, stop: int, session: str, *, rises_from: int = 10**9, seq: int = 0) -> list[Steps]:
     """A loss that falls slowly with noise, from a step on doubles every 20 steps; a checkpoint every 100 steps."""
-    records: list[Record] = []
+    records: list[Steps] = []
     for start in range(first, stop, BLOCK):
         step = np.arange(start, min(stop, start + BLOCK))
         noise = np.random.default_rng(start).normal(0, 0.01, len(step))
@@ -65,14 +64,14 @@ def state_of(fleet: Fleet, series: SeriesKey) -> dict[str, list[float]]:
 
 def reading(fleet: Fleet, name: str, key: tuple[str, ...]) -> float:
     view = Painter(fleet, 1e9).paint(2000.0)
-    return view.of_run("r")[name].get(key, float("nan"))
+    return view.of_run("r").get(name, {}).get(key, nan)
 
 
 TOTAL = SeriesKey("train", "total", "total")
 
 
 def test_a_divergence_that_is_taken_back_is_resolved_and_the_detectors_know_what_they_knew_at_the_checkpoint() -> None:
-    fleet, healthy = a_fleet(), a_fleet()
+    fleet = a_fleet()
     found = tell(fleet, BEFORE)
     assert any(f.kind == "divergence" and f.state == "firing" and f.began > 700 for f in found)
     assert reading(fleet, "slice_best_step", SLICE) == 600.0
@@ -80,7 +79,6 @@ def test_a_divergence_that_is_taken_back_is_resolved_and_the_detectors_know_what
     assert {"divergence"} <= {f.kind for f in told_back if f.state == "resolved"}
     assert all("went back to step 501" in f.message for f in told_back)
     assert not [f for f in fleet.runs["r"].findings.values() if f.state != "resolved" and f.began > 500]
-    tell(healthy, [record for record in BEFORE if record.step[-1] < 520 or record.phase == "val"][: len(BEFORE)])
     tell(fleet, AFTER[1:], first=len(BEFORE) + 1)
     assert not [f for f in fleet.runs["r"].findings.values() if f.kind == "divergence" and f.state == "firing"]
 
@@ -88,9 +86,7 @@ def test_a_divergence_that_is_taken_back_is_resolved_and_the_detectors_know_what
 def test_a_checkpoint_gives_back_the_state_of_a_run_that_never_went_further() -> None:
     """To the seven digits in which points are kept."""
     fleet, other = a_fleet(), a_fleet()
-    until = [record for record in BEFORE if record.step[-1] <= 500]
     through = train(1, 501, "first")
-    assert [record.step[-1] for record in until] == [record.step[-1] for record in through][: len(until)]
     tell(fleet, BEFORE)
     tell(fleet, AFTER, first=len(BEFORE))
     tell(other, through)
@@ -101,16 +97,7 @@ def test_a_checkpoint_gives_back_the_state_of_a_run_that_never_went_further() ->
             assert found[name] == pytest.approx(values, rel=1e-4, abs=1e-4, nan_ok=True), name
 
 
-def test_a_best_from_before_stays_and_a_later_one_is_forgotten() -> None:
-    fleet = a_fleet()
-    tell(fleet, BEFORE)
-    assert fleet.runs["r"].checkpoints.keys() == {100, 200, 300, 400, 500, 600, 700}
-    tell(fleet, AFTER, first=len(BEFORE))
-    assert reading(fleet, "slice_best_step", SLICE) == 400.0 or reading(fleet, "slice_best_step", SLICE) == 600.0
-    assert fleet.runs["r"].checkpoints.keys() == {100, 200, 300, 400, 500, 600, 700}
-
-
-def test_before_the_next_evaluation_nothing_that_was_taken_back_is_known() -> None:
+def test_a_best_from_before_stays_and_is_unknown_until_the_next_evaluation() -> None:
     fleet = a_fleet()
     tell(fleet, BEFORE)
     tell(fleet, AFTER[:3], first=len(BEFORE))
@@ -185,13 +172,3 @@ def test_batches_and_crashes_change_nothing_of_a_run_that_goes_back(at_once: Con
     assert readings.keys() == at_once[1].keys()
     for name, values in at_once[1].items():
         assert readings[name] == pytest.approx(values, rel=1e-6, abs=1e-9), name
-
-
-def test_a_file_whose_steps_go_back_is_judged_alike(tmp_path: Path) -> None:
-    from service.replay.engine import Replay
-    from service.replay.open import open_log
-
-    path = tmp_path / "log.jsonl"
-    path.write_text("".join(record.model_dump_json(exclude_unset=True) + "\n" for record in [*BEFORE, *AFTER]))
-    (outcome,) = Replay(open_log).results([path])
-    assert outcome is not None
