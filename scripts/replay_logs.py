@@ -42,10 +42,24 @@ MOST_WARNED: Final = 0.15
 HEALTHY: Final = ("healthy",)
 NOTES: Final[Mapping[str, str]] = {
     "hf_trainer_state/008": "ten rows of training and five evaluations: too few to know what is usual.",
-    "sb3_progress_csv/004": "it is the reward that falls, from 296 to 60; the loss rises only within its own spread.",
-    "custom_csv/001": "a GAN without a total: one loss rises as the other falls, which no single series shows.",
-    "lightning_metrics_csv/009": "the median rises by 2 % over the run; the rows spread from 3.4 to 4.0.",
-    "hf_trainer_state/029": "five rows of training, 20 evaluations from 2.5 to 4.5 at row 8 and back to 3.4.",
+    "sb3_progress_csv/004": "the reward falls from 296 to 100 within 2 % of the run and to 60 by its end; divergence "
+    "judges totals, and this one's noise is larger than itself.",
+    "custom_csv/001": "a GAN without a total: one loss rises from 0.7 to 4.5 as the other falls from 1.4 to 0.02; "
+    "divergence judges totals only.",
+    "lightning_metrics_csv/005": "0.026, then 17.9 in a few steps, then falling for 180 rows to 0.14, below the 0.5 of "
+    "the start: five times as bad as before, but on its way down all the time, as after a restart.",
+    "lightning_metrics_csv/009": "the median rises by 2 % over 1126 rows that spread from 3.4 to 4.0, and validation "
+    "from 3.563 to 3.604 in four values: a drift, far from the doubling that divergence means.",
+    "hf_trainer_state/029": "validation is best at its first value, 2.55, then 3.1 to 4.5; training 1.24, 2.03, 2.16, "
+    "1.98, 1.79: one value of each is all there is to say that it was better.",
+    "mmcv_log_json/008": "six values of mAP, 0.8495 to 0.8433, the lowest 0.8406: 0.7 % of it, where decoupling means "
+    "10 %. We read it as flat.",
+    "hf_trainer_state/036": "validation falls from 0.272 to 0.209 at value 12 of 15 and ends at 0.239, rows that jump "
+    "by 0.03; the word error rate improves to the end. Training is at a twentieth of it in the last two values only.",
+    "keras_csv/013": "validation 0.521 at value 6 of 16, 0.586 at the end, training 0.42 to 0.18: the median of five "
+    "is 4 % above its best in the last two values, and three are needed.",
+    "keras_csv/017": "twelve validations between 0.67 and 0.75, 0.69 at the end, 3 % above the best; training ends at "
+    "0.07. Validation has not become worse by more than its rows jump.",
     "custom_csv/023": "healthy but for one value of 0.57 among values of 0.01, which is what is told.",
     "custom_csv/027": "healthy but for a transient up to 82 at one per cent of the run, which is what is told.",
     "yolo_results_txt/018": "the main part of the validation's total ends where it began while that of training falls.",

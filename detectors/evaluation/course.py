@@ -27,7 +27,7 @@ MOST_CORRELATED: Final = 0.85
 """Correlation beyond which the estimate says too little."""
 FEW: Final = 32.0
 """Values from which on their correlation is known in part, and from three times as many on in full. A level, which it
-matters less to, takes half as many again."""
+matters less to, takes twice as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Course:
         drift = sums["drift"] ** 2 / _weight(count - 2, self.long)
         alike = (sums["product"] - drift) / (sums["square"] - drift)
         r = (1 + 2 * alike).nan_to_num(0.0).clamp(0.0, MOST_CORRELATED)
-        soon, r = r * _trusted(count / 1.5), r * _trusted(count)
+        soon, r = r * _trusted(count / 2), r * _trusted(count)
         d = decay_of(self.tau)
         spread = ((1 - d) / (1 + d) * (1 + d * r) / (1 - d * r)).sqrt()
         standing = Standing(
