@@ -69,6 +69,8 @@ class Fleet:
         """Runs that changed since their last snapshot."""
         self._gathering = Gathering(self.rows, self.runs, self.defaults, telemetry, block_steps)
         self._dead: list[DeadLetter] = []
+        self._parts: dict[tuple[str, str], list[StepsPart]] = {}
+        """What the batch brought so far, by run and phase."""
 
     def take(self, batch: Sequence[Decoded]) -> tuple[list[Finding], list[DeadLetter]]:
         """Use a batch; the findings that changed their state, by run and step, and what could not be used."""
@@ -80,6 +82,7 @@ class Fleet:
                 log.exception("%s[%d] offset %d could not be used", message.topic, message.partition, message.offset)
                 self._dead.append(DeadLetter(message, "internal_error", f"{type(error).__name__}: {error}"))
         self._gathering.use()
+        self._parts.clear()
         dead, self._dead = self._dead, []
         return self._gathering.findings(), dead
 
@@ -203,17 +206,23 @@ class Fleet:
         for part in parts:
             run.steps += len(part.step)
             run.newest_step[part.phase], run.phase = int(part.step[-1]), part.phase
+            known = len(run.pairs)
             if part.total is not None or part.components:
                 self._add_objective(run, part)
             for (role, name, slice_), values in part.series.items():
                 self._add_series(run, part, SeriesKey(part.phase, role, name, slice_), values)
+            if len(run.pairs) > known:
+                self._open_pairs(run, part, known)
             if run.pairs:
                 self._add_pairs(run, part)
+            self._parts.setdefault((run.run, part.phase), []).append(part)
             self._gathering.runs.add(run.run)
 
     def _go_back(self, run: Run, restart: Restart) -> None:
         """The job went back to a checkpoint: what it took back no longer counts."""
         self._settle(run)
+        for phase in restart.phases:
+            self._parts.pop((run.run, phase), None)
         self._gathering.go_back(run, restart)
 
     def _add_objective(self, run: Run, part: StepsPart) -> None:
@@ -262,6 +271,24 @@ class Fleet:
         known = np.concatenate([[before], column])[newest]
         run.log_vars[name] = float(known[-1])
         return known, told
+
+    def _open_pairs(self, run: Run, part: StepsPart, known: int) -> None:
+        """Tell new pairs what their reference said last, before there was anything to judge by it."""
+        there = part.columns()
+        for pair in list(run.pairs.values())[known:]:
+            if pair.reference not in there and (found := self._latest(run, pair.reference)) is not None:
+                step, value = found
+                values = {"reference": np.array([value])}
+                piece = PairPiece(pair.row, run, part.time, np.array([step], dtype=np.int64), values)
+                self._gathering.add_pair(pair.stream, piece)
+
+    def _latest(self, run: Run, key: SeriesKey) -> tuple[int, float] | None:
+        """The newest step and value of a series, whether or not it went through the detectors already."""
+        for part in reversed(self._parts.get((run.run, key.phase), ())):
+            if (values := part.columns().get(key)) is not None and (given := reported(values)).any():
+                newest = int(np.flatnonzero(given)[-1])
+                return int(part.step[newest]), float(values[newest])
+        return self.rows.latest(run, key)
 
     def _add_pairs(self, run: Run, part: StepsPart) -> None:
         """What the part says about series that are compared with others."""

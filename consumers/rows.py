@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from sys import intern
@@ -19,6 +20,7 @@ from consumers.runs import ObjectiveRow, PairKey, PairRow, RowKey, Run, SeriesKe
 from consumers.split import StepsPart
 from consumers.telemetry import Telemetry
 from detectors.cell import Cell, Sampled, Stream
+from detectors.series.trace import Trace
 from losswatch.arrays import Ints
 
 WIDTHS: Final = (2, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)
@@ -130,6 +132,15 @@ class Rows:
             for pair, reference in pairs_with(run, key):
                 self.pair(run, pair, reference)
         return row
+
+    def latest(self, run: Run, key: SeriesKey) -> tuple[int, float] | None:
+        """The newest step and value of a series; None where it has none, or none that is a number."""
+        pool = self.pool("series")
+        cell = next((cell for cell in pool.cells if isinstance(cell, Trace)), None)
+        if cell is None or (row := run.series.get(key)) is None:
+            return None
+        step, value = (pool.state[f"{cell.name}.{name}"][row].item() for name in ("newest", "latest"))
+        return (int(step), value) if math.isfinite(value) else None
 
     def pair(self, run: Run, key: PairKey, reference: SeriesKey) -> PairRow:
         """The row of a pair, made where it is new."""

@@ -54,12 +54,8 @@ NOTES: Final[Mapping[str, str]] = {
     "1.98, 1.79: one value of each is all there is to say that it was better.",
     "mmcv_log_json/008": "six values of mAP, 0.8495 to 0.8433, the lowest 0.8406: 0.7 % of it, where decoupling means "
     "10 %. We read it as flat.",
-    "hf_trainer_state/036": "validation falls from 0.272 to 0.209 at value 12 of 15 and ends at 0.239, rows that jump "
-    "by 0.03; the word error rate improves to the end. Training is at a twentieth of it in the last two values only.",
     "keras_csv/013": "validation 0.521 at value 6 of 16, 0.586 at the end, training 0.42 to 0.18: the median of five "
     "is 4 % above its best in the last two values, and three are needed.",
-    "keras_csv/017": "twelve validations between 0.67 and 0.75, 0.69 at the end, 3 % above the best; training ends at "
-    "0.07. Validation has not become worse by more than its rows jump.",
     "custom_csv/023": "healthy but for one value of 0.57 among values of 0.01, which is what is told.",
     "custom_csv/027": "healthy but for a transient up to 82 at one per cent of the run, which is what is told.",
     "yolo_results_txt/018": "the main part of the validation's total ends where it began while that of training falls.",

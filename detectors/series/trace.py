@@ -20,8 +20,8 @@ from detectors.recurrence import last
 class Trace:
     """Keeps ``source`` of the block. ``values`` (R, P) is float32, NaN where empty or not a number.
 
-    Steps are not kept one by one: value number n stands at ``first + (newest - first) * n / (count - 1)``,
-    which is exact for a series reported at even intervals.
+    ``latest`` (R) is the last value, as exact as it came. Steps are not kept one by one: value number n stands at
+    ``first + (newest - first) * n / (count - 1)``, which is exact for a series reported at even intervals.
     """
 
     stream: Stream = "series"
@@ -37,7 +37,8 @@ class Trace:
         """``count`` of values, ``first`` and ``newest`` step (R) int64; ``values`` (R, P)."""
         del slots
         state = {name: like.new_zeros(rows, dtype=torch.int64) for name in ("count", "first", "newest")}
-        return state | {"values": like.new_full((rows, self.points), torch.nan, dtype=torch.float32)}
+        values = like.new_full((rows, self.points), torch.nan, dtype=torch.float32)
+        return state | {"values": values, "latest": like.new_full((rows,), torch.nan)}
 
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """See `detectors.cell.Cell.update`."""
@@ -60,6 +61,7 @@ class Trace:
                 "first": torch.where(fresh, block.step[:, 0], state["first"]),
                 "newest": last(block.step, steps, state["newest"]),
                 "values": roomy.scatter(1, target, values)[:, : self.points],
+                "latest": last(block.values[self.source], steps, state["latest"]),
             }
         )
 
@@ -78,6 +80,7 @@ class Trace:
             "first": torch.where(some, first, then["first"]),
             "newest": torch.where(some, first + (apart * (left - 1)).round().long(), then["newest"]),
             "values": torch.where(number < left[:, None], values, torch.nan),
+            "latest": torch.where(newest < step, now["latest"], torch.nan),
         }
 
     def _stride(self, count: Tensor) -> Tensor:

@@ -61,17 +61,32 @@ def test_a_slice_is_judged_against_its_whole_and_without_one_against_the_total()
     assert pairs(VAL, part) == {(PairKey("slices", part), VAL)}
 
 
-def test_each_series_is_compared_from_the_record_on_that_brings_it() -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_pair_begins_with_what_its_reference_said_last(at_once: bool) -> None:
     fleet = a_fleet()
-    fleet.take(decoded([make_steps("r", 0, 8, seq=0), make_steps("r", 7, 1, seq=1, phase="val")]))
+    records = decoded([make_steps("r", 0, 8, seq=0), make_steps("r", 7, 1, seq=1, phase="val")])
+    for batch in [records] if at_once else [[record] for record in records]:
+        fleet.take(batch)
     run = fleet.runs["r"]
     pair = run.pairs[PairKey("generalization", VAL)]
     pool = fleet.rows.pool("generalization")
     assert pair.reference == TRAIN
     assert pool.state["overfitting.judged_count"][pair.row].item() == 1
-    assert pool.state["overfitting.reference_count"][pair.row].item() == 0, "training came before the pair was there"
+    assert pool.state["overfitting.reference_count"][pair.row].item() == 1, "the training at that step"
+    newest = make_steps("r", 0, 8).total
+    assert newest is not None
+    assert pool.state["overfitting.level_reference"][pair.row].item() == pytest.approx(newest[-1])
     fleet.take(decoded([make_steps("r", 8, 8, seq=2)], first=2))
-    assert pool.state["overfitting.reference_count"][pair.row].item() == 8
+    assert pool.state["overfitting.reference_count"][pair.row].item() == 9
+
+
+def test_a_pair_forgets_what_a_job_took_back() -> None:
+    fleet = a_fleet()
+    start, again = make_steps("r", 0, 20, seq=0), make_steps("r", 0, 1, seq=0, phase="val", session="later")
+    fleet.take(decoded([start, again]))
+    fleet.take(decoded([make_steps("r", 0, 8, seq=1, session="later")], first=2))
+    pair = fleet.runs["r"].pairs[PairKey("generalization", VAL)]
+    assert fleet.rows.pool("generalization").state["overfitting.reference_count"][pair.row].item() == 8
 
 
 def test_what_a_validation_showed_is_known_while_training_goes_on() -> None:

@@ -36,6 +36,7 @@ def test_every_stride_th_value_is_kept_however_the_series_is_cut(count: int, cut
         stride *= 2
     state, values = kept(count, cuts)
     assert values == [float(number) for number in range(0, count, stride)]
+    assert state["latest"].item() == count - 1
     assert {name: state[name].item() for name in ("count", "first", "newest")} == {
         "count": count,
         "first": 0,
