@@ -27,6 +27,9 @@ BY_HEART = Threshold(
     "overfitting_by_heart", 3.0, "Validation loss over training loss that is overfitting, if it has doubled."
 )
 ERRATIC = Threshold("erratic_validation_noise", 0.35, "Noise of a validation loss, relative to it, that hides it.")
+GROWN = Threshold(
+    "erratic_validation_growth", 3.0, "Times the relative noise of before from which half of that noise is enough."
+)
 
 LEARNS: Final = 0.01
 """Fall of training, relative, that is worth telling."""
@@ -34,7 +37,9 @@ HALF: Final = 0.5
 """What training has to be left with of the loss it had, to have learned more than a little."""
 FOLLOWS: Final = 0.25
 """Of the fall of training, in logarithms, the part that validation may have fallen, and gained nothing by it."""
-HALVED: Final = ("judged", "training", "error")
+SETTLED: Final = 32
+"""Validations from which those of before are enough to know how much they jumped."""
+HALVED: Final = ("judged", "training", "error", "noise")
 """What is remembered of the first half."""
 
 
@@ -57,9 +62,11 @@ def _describe_erratic(facts: Facts) -> str:
     name, now = facts.subject, facts.readings
     if facts.state == "resolved":
         return f"{name} ({facts.phase}) no longer jumps from one validation to the next."
+    noise, before = now["validation_noise_ratio"], now["validation_noise_before_ratio"]
+    as_before = "" if noise > facts.thresholds[ERRATIC.name] else f", {noise / before:.1f} times as much as before"
     return (
-        f"{name} ({facts.phase}) jumps by {now['validation_noise_ratio']:.0%} of itself from one validation to the "
-        f"next, since step {facts.began}: no checkpoint can be chosen by it. Validate on more samples, or lower the "
+        f"{name} ({facts.phase}) jumps by {noise:.0%} of itself from one validation to the next{as_before}, since step "
+        f"{facts.began}: no checkpoint can be chosen by it. Validate on more samples, or lower the "
         "learning rate."
     )
 
@@ -82,6 +89,7 @@ ERRATIC_VALIDATION = Kind(
     confirm=4,
     release=8,
     describe=_describe_erratic,
+    evidence=("validation_noise_ratio", "validation_noise_before_ratio"),
 )
 
 
@@ -93,7 +101,8 @@ class Overfitting:
     clearly, or a little while training learned a lot; where its longer mean rose, and training's did not; where
     training halved a loss that is far below that of validation, which gained nothing by it; or, of a metric from 0 to
     1, where training is perfect and validation far behind. *Erratic* is bad where a loss jumps by a large part of
-    itself from one validation to the next. Unknown until ``warm_up`` validations, and at steps without one.
+    itself from one validation to the next, or by half of that and far more than it did. Unknown until ``warm_up``
+    validations, and at steps without one.
     """
 
     compare: SinceBest = field(default_factory=lambda: SinceBest(sigmas=2.0))
@@ -101,7 +110,7 @@ class Overfitting:
     warm_up: int = 5
     name: str = "overfitting"
     stream: Stream = "generalization"
-    thresholds: tuple[Threshold, ...] = (RISE, FALL, SLOW_RISE, SLOW_FALL, GAP, PERFECT, BY_HEART, ERRATIC)
+    thresholds: tuple[Threshold, ...] = (RISE, FALL, SLOW_RISE, SLOW_FALL, GAP, PERFECT, BY_HEART, ERRATIC, GROWN)
     kinds: tuple[Kind, ...] = (OVERFITTING, ERRATIC_VALIDATION)
     readings: tuple[Reading, ...] = (
         Reading("validation_rise_ratio", "A series of another phase above its best, relative."),
@@ -109,6 +118,7 @@ class Overfitting:
         Reading("generalization_gap", "A series of another phase minus the same in training; above 0 is worse."),
         Reading("validation_best_step", "Step at which a series of another phase was best.", exported=False),
         Reading("validation_noise_ratio", "Noise of a series of another phase from value to value, relative to it."),
+        Reading("validation_noise_before_ratio", "The same at half of the validations or before.", exported=False),
     )
 
     def init(self, rows: int, slots: int, like: Tensor) -> State:
@@ -130,10 +140,12 @@ class Overfitting:
         gap = level.now - level.reference
         behind = self._behind(sign, level.now, level.reference, thresholds)
         parted = now.parted(*(thresholds[each.name] for each in (RISE, FALL, SLOW_RISE, SLOW_FALL)))
-        halves, by_heart = self._by_heart(state, sign, now, thresholds[BY_HEART.name])
-        bad = parted | behind | by_heart
         noise = now.noise / torch.maximum(level.now.abs(), now.noise)
-        jumps = noise > thresholds[ERRATIC.name][:, None]
+        halves, then, first = self._halves(state, now, noise)
+        bad = parted | behind | self._by_heart(sign, now, then, first, thresholds[BY_HEART.name])
+        much = thresholds[ERRATIC.name][:, None]
+        grown = (noise > thresholds[GROWN.name][:, None] * then[:, -1]) & (now.count >= SETTLED)
+        jumps = (noise > much) | (grown & (noise > HALF * much))
         loss = known & (sign > 0)[:, None]
         readings = {
             "validation_rise_ratio": now.rise_ratio(),
@@ -141,6 +153,7 @@ class Overfitting:
             "generalization_gap": gap,
             "validation_best_step": now.best_step,
             "validation_noise_ratio": noise,
+            "validation_noise_before_ratio": then[:, -1],
         }
         readings = {name: torch.where(known, value, torch.nan) for name, value in readings.items()}
         return Output(
@@ -149,21 +162,24 @@ class Overfitting:
             {"overfitting": verdict_of(compared, bad), "erratic_validation": verdict_of(loss, jumps)},
         )
 
-    def _by_heart(self, state: State, sign: Tensor, now: Comparison, least: Tensor) -> tuple[State, Tensor]:
+    def _halves(self, state: State, now: Comparison, noise: Tensor) -> tuple[State, Tensor, Tensor]:
+        """The state, and what `HALVED` was: when there were half of the validations or less, and at the first."""
+        judged, training = now.level.now, now.level.reference
+        values = torch.stack([judged, training, now.level.reference_error, noise], 1)
+        before = {name: state[f"half_{name}"] for name in self.halves.init(0, len(HALVED), judged)}
+        after, then, first = self.halves.update(before, values, judged.isfinite() & training.isfinite())
+        return {f"half_{name}": value for name, value in after.items()}, then, first
+
+    def _by_heart(self, sign: Tensor, now: Comparison, then: Tensor, first: Tensor, least: Tensor) -> Tensor:
         """Whether training halved a loss in the later half of the run, and more, and validation gained nothing."""
         judged, training = now.level.now, now.level.reference
-        known = judged.isfinite() & training.isfinite()
-        values = torch.stack([judged, training, now.level.reference_error], 1)
-        before = {name: state[f"half_{name}"] for name in self.halves.init(0, len(HALVED), judged)}
-        after, then, first = self.halves.update(before, values, known)
-        judged_then, training_then, error_then = then.unbind(1)
+        judged_then, training_then, error_then, _ = then.unbind(1)
         fall = training_then - training
         learned = (training < HALF * training_then) & (fall > 2 * torch.maximum(error_then, now.level.reference_error))
         gap, first_gap = judged / training, first[:, 0] / first[:, 1]
         apart = (gap > least[:, None]) & (gap * HALF > first_gap[:, None])
-        losses = (sign > 0)[:, None] & (training > 0) & (judged > 0) & (first > 0).all(1)[:, None]
-        by_heart = losses & learned & apart & (judged > judged_then * (training / training_then) ** FOLLOWS)
-        return {f"half_{name}": value for name, value in after.items()}, by_heart
+        losses = (sign > 0)[:, None] & (training > 0) & (judged > 0) & (first[:, :-1] > 0).all(1)[:, None]
+        return losses & learned & apart & (judged > judged_then * (training / training_then) ** FOLLOWS)
 
     def _behind(self, sign: Tensor, judged: Tensor, reference: Tensor, thresholds: Mapping[str, Tensor]) -> Tensor:
         """Whether a metric from 0 to 1 is perfect in training and far from it in validation."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import make_classification
 from torch.nn import functional
 
-from detectors.evaluation.overfitting import Overfitting
+from detectors.cell import Facts
+from detectors.evaluation.overfitting import ERRATIC_VALIDATION, Overfitting
 from tests.detectors.evaluation.pairs import Floats, falling, pair
 from tests.detectors.lifecycles import statuses
 
@@ -93,6 +96,28 @@ def test_validation_that_jumps_by_half_of_itself_is_erratic_and_steady_one_is_no
     rng = np.random.default_rng(3)
     assert fires(falling(40), 1 + 0.8 * rng.standard_normal(40).clip(-1, 1), kind="erratic_validation") is not None
     assert fires(falling(40), 1 + 0.1 * rng.standard_normal(40), kind="erratic_validation") is None
+
+
+def test_validation_that_jumps_far_more_than_it_did_is_erratic_before_it_jumps_as_far_as_any() -> None:
+    rng = np.random.default_rng(5)
+    noise = rng.standard_normal(160)
+    grows = np.exp(np.where(np.arange(160) < 80, 0.04, 0.25) * noise)
+    at = fires(falling(160), grows, kind="erratic_validation")
+    assert at is not None
+    assert at > 80
+    assert fires(falling(160), np.exp(0.25 * noise), kind="erratic_validation") is None, "it always did"
+
+
+def test_the_message_says_how_much_more_it_jumps_where_that_is_why() -> None:
+    facts = Facts("val", "total", "firing", 60, 63, {}, {"erratic_validation_noise": 0.35}, {})
+    few, many = (
+        ERRATIC_VALIDATION.describe(
+            replace(facts, readings={"validation_noise_ratio": noise, "validation_noise_before_ratio": 0.05})
+        )
+        for noise in (0.2, 0.5)
+    )
+    assert "20% of itself from one validation to the next, 4.0 times as much as before, since step 60" in few
+    assert "50% of itself from one validation to the next, since step 60" in many
 
 
 def _train(hidden: int, epochs: int, samples: int) -> tuple[Floats, Floats]:
