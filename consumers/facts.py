@@ -26,7 +26,8 @@ MAX_BANDS: Final = 64
 
 def of_series(run: Run, key: SeriesKey) -> Facts:
     """Of a series row."""
-    return {"role": float(ROLES.index(key.role)), "direction": direction(run, key)}
+    alone = key.role == "component" and SeriesKey(key.phase, "total", "total") not in run.series
+    return {"role": float(ROLES.index(key.role)), "direction": direction(run, key), "alone": float(alone)}
 
 
 def of_pair(run: Run, key: PairKey, reference: SeriesKey) -> Facts:

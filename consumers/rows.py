@@ -115,7 +115,12 @@ class Rows:
                 return None
             row = run.objectives[part.phase] = self._place(run, part.phase, len(part.components))
         if part.total is not None and row.series[0] < 0:
+            if row.slots:
+                settle()  # so far its components were judged for themselves
             row.series = _with(row.series, 0, self.series(run, SeriesKey(part.phase, "total", "total")))
+            for name in row.slots:
+                if (place := run.series.get(key := SeriesKey(part.phase, "component", name))) is not None:
+                    self.pool("series").set_facts(place, facts.of_series(run, key))
         if new := [name for name in part.components if name not in row.slots]:
             self._add_slots(run, part.phase, row, new, settle)
         return row

@@ -97,6 +97,7 @@ FACTS: Final[Mapping[Stream, tuple[Fact, ...]]] = {
     "series": (
         Fact("role", float(ROLES.index("metric")), "Place of the series' role in ROLES."),
         Fact("direction", 0.0, _DIRECTION),
+        Fact("alone", 0.0, "1 where the series is a component of a phase that reports no total, else 0."),
     ),
     "objective": (
         *FORMULA,

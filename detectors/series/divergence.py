@@ -1,4 +1,7 @@
-"""A total that rises, and stays, far above its own best. Letters: R rows (series), T steps."""
+"""A total that rises, and stays, far above its own best. Letters: R rows (series), T steps.
+
+Where a phase reports no total, its components are judged, each for itself.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ LOG_SCALES: Final = 8.0
 """Noise that multiplies: and so many of its scales in the logarithm. Value losses grow with the rewards, fivefold at a
 noise of 30 %, and nothing is wrong with them."""
 CLEAR: Final = 4.0
-"""And so many of the noise that there is now: no divergence is claimed of a total whose noise is 25 % of it."""
+"""And so many of the noise that there is now, by the estimate that a jump matters less to: no divergence is claimed of
+a total whose noise is 25 % of it."""
 SMALL: Final = 0.1
 """Part of where the run began below which a best is not told from zero."""
 LOST: Final = 0.3
@@ -59,7 +63,7 @@ DIVERGENCE: Final = Kind(
     describe=_describe,
     advise=_advise,
     evidence=("divergence_ratio", "divergence_best"),
-    roles=("total",),
+    roles=("total", "component"),
 )
 
 
@@ -70,10 +74,10 @@ def judge(past: Past, thresholds: Mapping[str, Tensor]) -> tuple[dict[str, Tenso
     ratio = higher / torch.maximum(past.best.abs(), small.abs() + torch.finfo(higher.dtype).tiny)
     bad = ratio > thresholds[RISE.name][:, None]
     bad &= higher > (SCALES * ROOM) * past.best_noise
-    bad &= higher > CLEAR * past.noise
+    bad &= higher > CLEAR * torch.minimum(past.noise, past.surprise)
     bad &= past.fast > torch.maximum(past.best, small) * (LOG_SCALES * past.best_logs).exp_()
     bad &= higher > LOST * (past.start - past.best)
     bad &= past.level >= past.fast - ROOM * past.best_noise  # a restart of the learning rate comes back down
-    known = (past.number >= FROM) & (past.role == ROLES.index("total"))
+    known = (past.number >= FROM) & ((past.role == ROLES.index("total")) | (past.alone > 0))
     best = torch.where(past.direction > 0, -past.best, past.best)
     return {"divergence_ratio": ratio, "divergence_best": best}, bad, known

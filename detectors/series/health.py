@@ -20,13 +20,15 @@ class Health:
     """Judges a series by its own past: what is far above a noise of 0.3 % is nothing beside one of 50 %.
 
     Spikes and oscillation are judged for losses; spikes for metrics and slices too, where the better direction is
-    known; divergence and plateaus for totals only. All else is unknown.
+    known; plateaus for totals only, divergence too and for
+    the components of a phase that reports no total. All else is unknown.
 
     >>> import torch
     >>> from detectors.cell import ROLES
     >>> value = torch.tensor([[2.0, 1.9, 2.1, 2.0, 1.8, 1.9, 1.8, 1.9, 1.7, 1.8, 9.0, 1.8]], dtype=torch.float64)
     >>> mask = torch.ones_like(value, dtype=torch.bool)
     >>> facts = {"role": torch.tensor([float(ROLES.index("total"))]), "direction": torch.tensor([-1.0])}
+    >>> facts["alone"] = torch.zeros(1)
     >>> block = Block(torch.arange(12)[None], mask, {"value": value}, facts=facts)
     >>> cell = Health()
     >>> thresholds = {t.name: torch.tensor([t.default], dtype=torch.float64) for t in cell.thresholds}

@@ -52,6 +52,8 @@ class Past:
     """(R, 1) place in `detectors.cell.ROLES`."""
     direction: Tensor
     """(R, 1) as in `detectors.cell.FACTS`."""
+    alone: Tensor
+    """(R, 1) likewise."""
     start: Tensor
     """(R, 1) median of the first values."""
     level: Tensor
@@ -165,6 +167,7 @@ class Memory:
             number=number,
             role=block.facts["role"][:, None],
             direction=direction[:, None],
+            alone=block.facts["alone"][:, None],
             start=first.median(-1, keepdim=True).values,
             level=level,
             scale=torch.maximum(referred.scale, resolution(level)),

@@ -18,11 +18,13 @@ from tests.detectors.lifecycles import statuses
 Floats = npt.NDArray[np.float64]
 
 
-def fired(values: Floats, role: Role = "total", direction: float = -1.0) -> dict[str, list[list[int]]]:
+def fired(
+    values: Floats, role: Role = "total", direction: float = -1.0, alone: float = 0.0
+) -> dict[str, list[list[int]]]:
     """By kind and row, the places at which a finding began to fire, of values (T) or (R, T)."""
     value = torch.from_numpy(np.atleast_2d(values).astype(np.float64))
     rows = torch.ones(value.shape[0], dtype=torch.float64)
-    facts = {"role": float(ROLES.index(role)) * rows, "direction": direction * rows}
+    facts = {"role": float(ROLES.index(role)) * rows, "direction": direction * rows, "alone": alone * rows}
     block = Block(
         torch.arange(value.shape[1]).expand(value.shape),
         torch.ones_like(value, dtype=torch.bool),
@@ -125,6 +127,13 @@ def test_a_restart_of_the_learning_rate_that_comes_back_down_is_no_divergence() 
     assert fired(values)["divergence"] == [[]]
 
 
+def test_a_total_that_stays_up_after_a_jump_is_a_divergence_in_spite_of_the_noise_that_the_jump_made() -> None:
+    before = 0.02 + 0.3 * np.exp(-np.arange(500) / 60)
+    after = 0.14 + 17 * np.exp(-np.arange(250) / 8) + 0.2 * np.exp(-np.arange(250) / 30)
+    (onsets,) = fired(np.concatenate([before, after]))["divergence"]
+    assert 600 < onsets[-1] < 700
+
+
 def test_a_value_loss_that_grows_with_the_rewards_is_no_divergence() -> None:
     """The log of a PPO run: 900 to 1500 while the reward goes from -76 to 660, with a noise of 30 %."""
     values = np.linspace(300, 1500, 2000) * np.exp(0.3 * noise_of("white", (2000,)))
@@ -138,6 +147,7 @@ def test_an_exponential_rise_is_a_divergence_of_the_total_and_of_no_other(noise:
     found = fired(values)["divergence"]
     assert all(row and 400 < row[0] < 440 for row in found)
     assert not any(fired(values, "component")["divergence"])
+    assert fired(values, "component", alone=1.0)["divergence"] == found, "there is no total to judge"
 
 
 def test_a_total_at_the_value_of_guessing_is_a_plateau_and_a_converged_one_is_not() -> None:
