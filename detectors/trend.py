@@ -21,9 +21,12 @@ from torch import Tensor
 from detectors.cell import State
 from detectors.recurrence import bounded, decay_of, discounted_sum, held, last, previous, resolution
 
-SUMS: Final = ("fast", "fast_weight", "slow", "slow_weight", "drift", "square", "square_weight", "wide")
+MEANS: Final = ("fast", "fast_weight", "slow", "slow_weight", "long", "long_weight")
+NOISE: Final = ("drift", "square", "square_weight", "wide")
 MOST_CORRELATED: Final = 0.9
 """Correlation beyond which the estimate, made of some hundred values, says too little."""
+CAUTIOUS: Final = 0.95
+"""The same of the long view, whose correlation is raised by one standard error: its means are as long as it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,12 @@ class Movement:
     """Of a value with the one before it."""
     count: Tensor
     """How many values were seen."""
+    spread: float
+    """Standard deviation of ``recent - past`` on white noise of unit variance, once warm."""
+
+    def significance(self) -> Tensor:
+        """``recent - past`` in standard deviations of what noise alone would make of it."""
+        return (self.recent - self.past) / (self.noise * wander_of(self.correlation) * self.spread)
 
     def change(self) -> Tensor:
         """Relative change of the recent mean against the past one, by the past's size."""
@@ -51,7 +60,7 @@ class Movement:
         """Standard deviation of the mean of so many values in a row, of AR(1) noise.
 
         >>> still, white = torch.tensor([0.0]), torch.tensor([1.0])
-        >>> Movement(still, still, white, still, still).deviation_of_mean(16)
+        >>> Movement(still, still, white, still, still, 1.0).deviation_of_mean(16)
         tensor([0.2500])
         """
         rho = self.correlation
@@ -61,17 +70,25 @@ class Movement:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """The recent mean (time constant ``fast``, in values) against the past one (``slow``)."""
+    """The recent mean (time constant ``fast``, in values) against the past one (``slow``), and, the long view, that
+    against the mean of a longer past (``long``).
+
+    Noise that remembers hides a movement from means as short as its memory; the long view sees it, later.
+    """
 
     fast: float = 8.0
     slow: float = 64.0
+    long: float = 256.0
 
     def init(self, shape: tuple[int, ...], like: Tensor) -> State:
         """Fresh state, every tensor of ``shape``."""
-        return {name: like.new_zeros(shape) for name in (*SUMS, "newest", "difference", "count")}
+        return {name: like.new_zeros(shape) for name in (*MEANS, *NOISE, "newest", "difference", "count")}
 
-    def update(self, state: State, x: Tensor, valid: Tensor, steps: Tensor) -> tuple[State, Movement]:
-        """Take T values: ``x`` and ``valid`` (R, ..., T); ``steps`` (R) is how many are not padding."""
+    def update(self, state: State, x: Tensor, valid: Tensor, steps: Tensor) -> tuple[State, Movement, Movement]:
+        """Take T values: ``x`` and ``valid`` (R, ..., T); ``steps`` (R) is how many are not padding.
+
+        Returns the state, the movement, and that of the long view.
+        """
         valid = valid & x.isfinite()
         value = torch.where(valid, bounded(x), 0.0)
         ones = valid.to(x.dtype)
@@ -87,6 +104,8 @@ class Trend:
             "fast_weight": (ones, self.fast),
             "slow": (value, self.slow),
             "slow_weight": (ones, self.slow),
+            "long": (value, self.long),
+            "long_weight": (ones, self.long),
             "drift": (difference, self.slow),
             "square": (difference**2, self.slow),
             "square_weight": (second.to(x.dtype), self.slow),
@@ -94,34 +113,39 @@ class Trend:
         }
         sums = {name: discounted_sum(state[name], term, decay_of(tau)) for name, (term, tau) in terms.items()}
         past = sums["slow"] / sums["slow_weight"]
-        noise = (0.5 * sums["square"] / sums["square_weight"]).sqrt()
+        noise = torch.maximum((0.5 * sums["square"] / sums["square_weight"]).sqrt(), resolution(past))
         movement = Movement(
             recent=sums["fast"] / sums["fast_weight"],
             past=past,
-            noise=torch.maximum(noise, resolution(past)),
+            noise=noise,
             correlation=correlation(sums),
             count=count,
+            spread=spread_of(self.fast, self.slow),
+        )
+        longer = Movement(
+            recent=past,
+            past=sums["long"] / sums["long_weight"],
+            noise=noise,
+            correlation=correlation(sums, CAUTIOUS, doubt=1.0),
+            count=count,
+            spread=spread_of(self.slow, self.long),
         )
         end = {name: last(values, steps, state[name]) for name, values in sums.items()}
         end["newest"] = last(newest, steps, state["newest"])
         end["difference"] = last(step, steps, state["difference"])
         end["count"] = last(count, steps, state["count"])
-        return end, movement
+        return end, movement, longer
 
-    def spread(self) -> float:
-        """Standard deviation of ``recent - past`` on white noise of unit variance, once warm.
 
-        The difference is a linear filter; this is the root of the sum of its squared weights.
-        """
-        a, b = decay_of(self.fast), decay_of(self.slow)
-        cross = 2 * (1 - a) * (1 - b) / (1 - a * b)
-        variance = (1 - a) / (1 + a) + (1 - b) / (1 + b) - cross
-        return float(variance**0.5)
+def spread_of(fast: float, slow: float) -> float:
+    """Standard deviation of the difference of two exponential means on white noise of unit variance, once warm.
 
-    def significance(self, movement: Movement) -> Tensor:
-        """``recent - past`` in standard deviations of what noise alone would make of it."""
-        noise = movement.noise * wander_of(movement.correlation)
-        return (movement.recent - movement.past) / (noise * self.spread())
+    The difference is a linear filter; this is the root of the sum of its squared weights.
+    """
+    a, b = decay_of(fast), decay_of(slow)
+    cross = 2 * (1 - a) * (1 - b) / (1 - a * b)
+    variance = (1 - a) / (1 + a) + (1 - b) / (1 + b) - cross
+    return float(variance**0.5)
 
 
 def wander_of(correlation: Tensor) -> Tensor:

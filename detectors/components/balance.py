@@ -24,7 +24,8 @@ from detectors.trend import Trend
 class Balance:
     """Contributions and shares, and what is wrong with them: see the modules of the kinds.
 
-    Compares the recent mean (8 values) with the past one (64 values) of the total and of each component. Movements
+    Compares the recent mean (8 values) with the past one (64 values) of the total and of each component; a conflict
+    may also show in the long view, of the past one against a longer past (256 values). Movements
     count from ``sigmas`` standard deviations of what noise alone would make of them. Unknown for the first ``warm_up``
     values, and where a component is not reported or has no share.
     """
@@ -40,6 +41,8 @@ class Balance:
         *contributed.READINGS,
         Reading("total_change_ratio", "Recent total against its past, relative (negative is a fall)."),
         Reading("component_change_ratio", "Recent component against its past, relative.", "slot"),
+        Reading("conflict_rise_ratio", "The rise of a component that a conflict is judged by.", "slot", exported=False),
+        Reading("conflict_fall_ratio", "The fall of the total meanwhile, relative.", "slot", exported=False),
         Reading("component_improvement_ratio", "Fall of a component since its first values, relative.", "slot"),
         Reading("component_start", "Mean of a component's first values.", "slot", exported=False),
         Reading("component_recent", "Mean of a component's last 8 values.", "slot", exported=False),
@@ -56,10 +59,12 @@ class Balance:
         """See `detectors.cell.Cell.update`."""
         steps = block.mask.sum(-1)
         value, given = block.values["component"], block.reported["component"] & block.mask[:, None]
-        total_state, total = self.trend.update(
+        total_state, total, total_longer = self.trend.update(
             _part(state, "total_"), block.values["total"], block.reported["total"] & block.mask, steps
         )
-        component_state, component = self.trend.update(_part(state, "component_"), value, given, steps)
+        component_state, component, component_longer = self.trend.update(
+            _part(state, "component_"), value, given, steps
+        )
         start, start_state = beginning(state["start"], value, given, component.count, steps)
         readings = contributed.contributions(block)
         share = readings["component_share_ratio"]
@@ -67,8 +72,10 @@ class Balance:
         now = Standing(
             total=total,
             component=component,
-            total_significance=self.trend.significance(total),
-            component_significance=self.trend.significance(component),
+            total_longer=total_longer,
+            component_longer=component_longer,
+            total_significance=total.significance(),
+            component_significance=component.significance(),
             weight=block.values["weight"],
             contribution=readings["component_contribution"],
             share=share,
@@ -78,19 +85,22 @@ class Balance:
             sigmas=self.sigmas,
         )
         judged = now.seen & now.total_known[:, None]
+        conflicts, rise, fall = conflict(now, thresholds)
         return Output(
             _joined(total_state, component_state) | {"start": start_state},
             readings
             | {
                 "total_change_ratio": torch.where(warm, total.change(), torch.nan),
                 "component_change_ratio": torch.where(judged, component.change(), torch.nan),
+                "conflict_rise_ratio": torch.where(judged, rise, torch.nan),
+                "conflict_fall_ratio": torch.where(judged, fall, torch.nan),
                 "component_improvement_ratio": torch.where(now.seen, improvement(now, start), torch.nan),
                 "component_start": start,
                 "component_recent": component.recent,
                 "component_past": component.past,
             },
             {
-                CONFLICT.name: conflict(now, thresholds),
+                CONFLICT.name: conflicts,
                 DOMINATES.name: dominance(now, thresholds),
                 INERT.name: inertness(now, thresholds),
                 STAGNATES.name: stagnation(now, start, thresholds),

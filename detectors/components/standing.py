@@ -18,6 +18,10 @@ class Standing:
     """(R, T)"""
     component: Movement
     """(R, K, T), of unweighted values."""
+    total_longer: Movement
+    """(R, T), the long view."""
+    component_longer: Movement
+    """(R, K, T), the long view."""
     total_significance: Tensor
     """(R, T) movement of the total in standard deviations of what noise makes of it."""
     component_significance: Tensor

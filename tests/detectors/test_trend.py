@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detectors.trend import Movement, Trend, wander_of
+from detectors.trend import Movement, Trend, spread_of, wander_of
 
 
 def moved(x: Tensor) -> Movement:
@@ -41,13 +41,13 @@ def test_noise_is_the_standard_deviation_and_does_not_see_a_slow_trend() -> None
 def test_spread_is_what_white_noise_does_to_the_difference() -> None:
     movement = moved(noise(2000, 600))
     got = (movement.recent - movement.past)[:, -1].std().item()
-    assert math.isclose(got, Trend().spread(), rel_tol=0.05)
+    assert math.isclose(got, spread_of(8.0, 64.0), rel_tol=0.05)
 
 
 def test_a_constant_does_not_move_significantly() -> None:
     for value in (0.1, 1 / 3, 1e-12, 1e12, 0.0):
         x = torch.full((1, 500), value, dtype=torch.float64)
-        significance = Trend().significance(moved(x))
+        significance = moved(x).significance()
         assert not (significance.abs() > 1.0).any()
 
 
@@ -64,7 +64,7 @@ def test_means_of_correlated_noise_wander_further_and_the_significance_knows() -
         x = noise(1000, 600)
         for t in range(1, 600):
             x[:, t] = rho * x[:, t - 1] + math.sqrt(1 - rho**2) * x[:, t]
-        significance = Trend().significance(moved(x))[:, -1]
+        significance = moved(x).significance()[:, -1]
         assert 0.75 < significance.std().item() < 1.1
 
 

@@ -183,7 +183,7 @@ def sample_view() -> View:
                 "The train total is 93% below its past while its component diversity is 191% above its own, since step "
                 "38; diversity is now 54% of the total. The optimiser is buying the total with diversity.",
                 subject="diversity", phase="train",
-                evidence={"component_change_ratio": 1.91, "total_change_ratio": -0.93, "component_share_ratio": 0.536},
+                evidence={"conflict_rise_ratio": 1.91, "conflict_fall_ratio": 0.93, "component_share_ratio": 0.536},
             ),
             finding(
                 "ttt-collapse", "diversity_decline", "warning", "resolved", 61, 65, 55.0, 200.0,

@@ -55,6 +55,16 @@ def test_strong_noise_with_a_long_memory_fires_less_than_once_in_100_000_steps()
     assert confirmed.sum() <= 200 * 2000 / 100_000
 
 
+def test_a_slow_rise_is_found_through_strong_noise_that_remembers() -> None:
+    since = np.maximum(np.arange(720) - 400.0, 0.0)
+    main, other = np.exp(-since / 100), 0.2 * (1 + 1.5 * np.minimum(since / 150, 1.0))
+    noise = 1 + 0.15 * noise_of("ar0.9", (20, 3, 720))
+    components = np.stack([main, other, np.zeros(720)]) * noise
+    found = statuses(Balance(), objective(components, (1.0, 1.0, 1.0)))["component_conflict"][1::3]
+    assert sum("firing" in line[400:] for line in found) >= 18
+    assert not any("firing" in line[:400] for line in found)
+
+
 def test_a_rise_with_a_rising_total_is_no_conflict() -> None:
     rise = np.linspace(1.0, 3.0, 150)
     found = statuses(Balance(), objective(three(rise, rise), (1.0, 1.0, 1.0)))["component_conflict"]
@@ -93,8 +103,8 @@ def test_it_is_unknown_while_the_component_is_not_reported() -> None:
 
 def test_the_message_has_the_numbers_and_the_component() -> None:
     readings = {
-        "component_change_ratio": 1.91,
-        "total_change_ratio": -0.93,
+        "conflict_rise_ratio": 1.91,
+        "conflict_fall_ratio": 0.93,
         "component_share_ratio": 0.536,
         "component_contribution": 0.0121,
     }
