@@ -38,9 +38,10 @@ def own_batch(
     values: Sequence[Floats],
     directions: Sequence[int],
     reading: str = "anomaly_score",
+    cell: TemporalAnomaly | None = None,
 ) -> list[Floats]:
     """A reading of the cell at every step of every series."""
-    lengths, cell = torch.tensor([len(x) for x in values]), TemporalAnomaly()
+    lengths, cell = torch.tensor([len(x) for x in values]), cell or TemporalAnomaly()
     padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(x) for x in values], batch_first=True)
     facts = {"direction": torch.tensor(directions, dtype=torch.float64)}
     limits = {RUN_LENGTH.name: padded.new_full((len(values),), RUN_LENGTH.default)}
