@@ -89,6 +89,7 @@ class TemporalAnomaly:
     run length. Unknown for ``warm_up`` values.
 
     >>> import torch
+    >>> from detectors.cell import BAD
     >>> value = torch.cat([torch.sin(torch.arange(200.0) ** 2), torch.tensor([9.0])])[None]
     >>> block = Block(torch.arange(201)[None], torch.ones(1, 201).bool(), {"value": value}, {},
     ...               {"direction": torch.tensor([-1.0])})

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from losswatch import topics
-from losswatch.kafka_errors import probe, text
+from losswatch.tls import probe
 from losswatch.transport import Received, Unavailable
 
 CONSUMER: Final[dict[str, Any]] = {
@@ -20,6 +20,11 @@ CONSUMER: Final[dict[str, Any]] = {
     "bootstrap_timeout_ms": 4000,
     "allow_auto_create_topics": False,
 }
+
+
+def text(error: Any) -> str:
+    """The error in a line."""
+    return f"{type(error).__name__}: {error}"[:300]
 
 
 class KafkaFindings:

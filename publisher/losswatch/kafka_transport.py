@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from losswatch.helper import Helper
-from losswatch.kafka_errors import failure, probe, text
-from losswatch.kafka_findings import KafkaFindings
-from losswatch.transport import Delivery, Headers, Unavailable
+from losswatch.kafka_findings import KafkaFindings, text
+from losswatch.tls import probe, tls_problem
+from losswatch.transport import Delivery, Headers, Refused, Unavailable
 
 PRODUCER: Final[dict[str, Any]] = {
     # An idempotent producer of kafka-python 3.0 can stay stuck for good after an outage; the session
@@ -26,6 +26,14 @@ PRODUCER: Final[dict[str, Any]] = {
     "bootstrap_timeout_ms": 4000,
     "allow_auto_create_topics": False,
 }
+
+
+def failure(error: Any) -> Exception:
+    """The error of a send as Refused where the broker will never take the record, else as Unavailable."""
+    import kafka.errors
+
+    never = (kafka.errors.MessageSizeTooLargeError, kafka.errors.InvalidMessageError)
+    return Refused(text(error)) if isinstance(error, never) else Unavailable(text(error))
 
 
 class KafkaTransport:
@@ -72,8 +80,6 @@ class KafkaTransport:
             for made in clients:  # a constructor that fails leaks its sockets
                 with contextlib.suppress(Exception):
                     made.close()
-            from losswatch.tls import tls_problem
-
             raise Unavailable(tls_problem(self._servers, self._options) or text(error)) from error
         self._producer = producer
         # Its exit handler would run before ours and close it while there is something left to send.

@@ -14,13 +14,12 @@ from pydantic import ValidationError
 from losswatch import schema, topics
 from losswatch.blocks import Fields, Row
 from losswatch.buffer import Kind, Outgoing
-from losswatch.columns import columns, joined, picked
+from losswatch.columns import columns, joined, picked, thinned
 from losswatch.encoding import JSON, MSGPACK, decode, encode
 from losswatch.headers import cloud_event
 from losswatch.notices import Notices, text_of
 from losswatch.prediction_fields import NAMED, every, prediction_fields, reference_fields, summary_fields
 from losswatch.samples import MATRICES, WIDE, NotABatch, Reference, Sampled
-from losswatch.thinning import thinned
 
 MAX_RECORD_BYTES: Final = 900_000
 """Longest encoded record: below the megabyte that Kafka brokers take unless told otherwise."""

@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from losswatch.blocks import CHUNK_ROWS
-from losswatch.buffer import LIMITS, Buffer, Kind, Outgoing
+from losswatch.buffer import LIMITS, Buffer, Kind, Outbox, Outgoing
 from losswatch.connection import Connection
 from losswatch.intake import END, Intake
 from losswatch.notices import Notices
-from losswatch.outbox import Outbox
 from losswatch.transport import Transport
 from losswatch.window import Window
 

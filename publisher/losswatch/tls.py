@@ -1,4 +1,4 @@
-"""Why TLS with a broker does not come about: kafka-python only says that it could not bootstrap."""
+"""Whether a broker can be reached, and why TLS with it does not come about: kafka-python says neither."""
 
 from __future__ import annotations
 
@@ -7,10 +7,34 @@ import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from losswatch.transport import Unavailable
+
+PROBE_SECONDS: Final = 3.0
 ALERT_SECONDS: Final = 1.0
 """A server that wants a certificate of ours says so only after the handshake."""
 PLAINTEXT: Final = "; is it the port for plaintext?"
 CERTIFICATE: Final = "; if it asks for a client certificate, ssl_certfile and ssl_keyfile must hold one it trusts"
+
+
+def probe(servers: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Raise Unavailable unless one of the servers accepts a connection, and TLS where that is asked for.
+
+    kafka-python would try for seconds, or for ever where TLS is not answered, and log every attempt in the job's log.
+    """
+    failures = []
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_SECONDS):
+                problem = tls_problem([server], options, PROBE_SECONDS, listen=0.0)
+                if problem is None:
+                    return
+                failures.append(problem)
+        except ValueError:
+            failures.append(f"{server}: expected HOST:PORT")
+        except OSError as error:
+            failures.append(f"{server}: {error.strerror or error}")
+    raise Unavailable("; ".join(failures) or "no servers given")
 
 
 def tls_problem(

@@ -6,10 +6,9 @@ import time
 from collections import Counter, deque
 from typing import Final
 
-from losswatch.buffer import Outgoing
+from losswatch.buffer import Outbox, Outgoing
 from losswatch.connection import Connection
 from losswatch.notices import Notices
-from losswatch.outbox import Outbox
 from losswatch.transport import Delivery, Refused, Transport, Unavailable
 
 ACK_SECONDS: Final = 5.0

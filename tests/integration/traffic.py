@@ -57,6 +57,7 @@ class _Generous:
             embeddings=some.detach(),
             features=features,
             errors={"confidence": 1 - some.max(1).values, "spread": 1 - some.square().sum(1)},
+            targets={"confidence": features[:, 0]},
         )
 
 
@@ -88,7 +89,7 @@ def _job(kafka: str, name: str, weight: float) -> Iterator[Iterator[Any]]:
         thresholds=THRESHOLDS,
         expect=[{"series": "accuracy", "phase": PHASE, "low": 0.9}],
     ) as run:
-        run.reference(torch.rand(256, 4))
+        run.reference(torch.rand(256, 4), targets={"confidence": torch.rand(256)})
         yield adapt(prepare(seed=0), _Generous(run), lambda: weight, steps=2000)
 
 

@@ -113,7 +113,7 @@ run.log(0, total=1.0)
 time.sleep(1.0)
 before = rss()
 for step in range(1, 720_000):
-    run.log(step, total=0.5, components={"a": 0.1, "b": 0.2}, metrics={"m": 0.3})
+    run.log(step, total=0.5, components={"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4}, metrics={"m": 0.3})
     if step % 2000 == 0:
         while run.stats().waiting_bytes == 0 or len(run._sender.intake.rows) > 1000:
             time.sleep(0.001)

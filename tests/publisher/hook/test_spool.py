@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 import losswatch
-from losswatch.buffer import Buffer, Outgoing
+from losswatch.buffer import Buffer, Outbox, Outgoing
 from losswatch.notices import Notices
-from losswatch.outbox import Outbox
 from losswatch.spool.__main__ import main
 from losswatch.spool.frames import frame, frames
 from losswatch.spool.send import send_spool
