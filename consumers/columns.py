@@ -18,7 +18,8 @@ from consumers.pieces import (
     SeriesPiece,
     StreamPiece,
 )
-from detectors.cell import VALUES, Block, Sampled
+from detectors.cell import Block
+from detectors.streams import VALUES, Sampled
 from losswatch.arrays import NOT_REPORTED, Bools, Floats, Ints, reported
 
 

@@ -24,7 +24,7 @@ from consumers.runs import PairKey, RowKey, Run, SeriesKey, StreamRow
 from consumers.samples import Item
 from consumers.telemetry import Telemetry
 from consumers.together import Change, together
-from detectors.cell import PAIRS, Pair, Role, Sampled, Stream
+from detectors.streams import PAIRS, Pair, Role, Sampled, Stream
 from losswatch.schema import Finding
 
 log: Final = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""What a run's declaration and the roles of its series say about rows: the numbers of `detectors.cell.FACTS`."""
+"""What a run's declaration and the roles of its series say about rows: the numbers of `detectors.streams.FACTS`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from consumers.courses import TRAIN
 from consumers.pairs import direction
 from consumers.pieces import Bands
 from consumers.runs import ObjectiveRow, PairKey, Run, SeriesKey, StreamKey
-from detectors.cell import FORMS, FORMULA, ROLES, VALUES, VARIANTS
 from detectors.declaration.facts import overlap
+from detectors.streams import FORMS, FORMULA, ROLES, VALUES, VARIANTS
 from losswatch.arrays import Floats
 from losswatch.schema import Objective, RunStart
 
@@ -59,7 +59,7 @@ def of_stream(run: Run, key: StreamKey) -> Facts:
 
 
 def of_declaration(record: RunStart) -> Iterator[tuple[str, Floats]]:
-    """What a run declares about each phase, in the order of `detectors.cell.VALUES`; NaN where it does not."""
+    """What a run declares about each phase, in the order of `detectors.streams.VALUES`; NaN where it does not."""
     for phase in dict.fromkeys((TRAIN, *record.split, *record.precision)):
         ranges, formats = (record.split.get(phase), record.split.get(TRAIN)), record.precision
         values = dict.fromkeys(VALUES["declaration"].row, nan)

@@ -9,7 +9,8 @@ from typing import Final
 
 from consumers.pools import Transition
 from consumers.runs import Run, SeriesKey
-from detectors.cell import Facts, Role
+from detectors.kinds import Facts
+from detectors.streams import Role
 from losswatch.schema import Advice, Alike, Finding
 
 MOST_NAMED: Final = 16

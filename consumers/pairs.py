@@ -6,8 +6,8 @@ from collections.abc import Container, Iterator
 
 from consumers.courses import TRAIN
 from consumers.runs import PairKey, Run, SeriesKey
-from detectors.cell import Pair
 from detectors.evaluation.directions import direction_of, is_goal
+from detectors.streams import Pair
 
 
 def direction(run: Run, key: SeriesKey) -> float:

@@ -16,7 +16,9 @@ from consumers.pools import Pool
 from consumers.runs import RowKey, Run
 from consumers.traces import Traces
 from consumers.view import RunView, Table, View
-from detectors.cell import ROLES, UNKNOWN, Reading
+from detectors.cell import UNKNOWN
+from detectors.kinds import Reading
+from detectors.streams import ROLES
 from losswatch.schema import Finding
 
 LABELS: Final = {
@@ -67,7 +69,7 @@ class _Groups:
     members: npt.NDArray[np.int64]
     """Place in ``keys`` of each of them."""
     roles: npt.NDArray[np.int64]
-    """Place in `detectors.cell.ROLES` of each of them; 0 where rows are no series."""
+    """Place in `detectors.streams.ROLES` of each of them; 0 where rows are no series."""
 
 
 class Painter:

@@ -44,7 +44,7 @@ class ObjectivePiece:
     log_vars: Sequence[tuple[int, Floats, Bools]] = ()
     """By slot: the newest known at each step, and whether it was reported with it."""
     measured: int = 0
-    """Place in `detectors.cell.MEASURED`."""
+    """Place in `detectors.streams.MEASURED`."""
     divided_by: int = 1
     order: int = 0
     """Counts the records of a batch: what is made of several pieces is put in this order again."""
@@ -99,7 +99,7 @@ class StreamPiece:
     step: Ints
     """(1)."""
     values: Floats
-    """(V), in the order of `detectors.cell.VALUES`."""
+    """(V), in the order of `detectors.streams.VALUES`."""
     slots: Floats | None = None
     """(V', K or less), likewise."""
     order: int = 0

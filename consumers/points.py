@@ -18,7 +18,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from detectors.cell import State, Stream
+from detectors.cell import State
+from detectors.streams import Stream
 
 OLDER: Final = 0
 NEWER: Final = 1

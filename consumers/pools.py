@@ -20,8 +20,10 @@ from torch import Tensor
 
 from consumers.points import MOST_SLOTS, NARROW, Kept, Points
 from detectors import lifecycle
-from detectors.cell import FACTS, PAIRS, UNKNOWN, Block, Cell, Deferred, Kind, Rewinding, State, Stream
+from detectors.cell import UNKNOWN, Block, Cell, Deferred, Rewinding, State
+from detectors.kinds import Kind
 from detectors.recurrence import held
+from detectors.streams import FACTS, PAIRS, Stream
 
 READ_TOGETHER = 64
 """Rows whose deferred readings are made together: what they take stays in a processor's cache."""

@@ -20,9 +20,9 @@ from consumers.pieces import StreamPiece
 from consumers.runs import StreamRow
 from consumers.samples import KEPT_SCORES, Item
 from consumers.validity import matrix_of, portions
-from detectors.cell import Sampled
 from detectors.labels.counts import class_counts
 from detectors.predictions.distribution import Distribution, calibration_error, moments_of
+from detectors.streams import Sampled
 from losswatch.arrays import Floats
 
 NONE: Final = -1

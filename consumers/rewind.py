@@ -11,7 +11,7 @@ from consumers.findings import finding_id
 from consumers.pools import Pool
 from consumers.rows import Rows
 from consumers.runs import RowKey, Run, Together
-from detectors.cell import Kind
+from detectors.kinds import Kind
 from losswatch.schema import Finding
 from losswatch.topics import PREDICTIONS, STEPS
 

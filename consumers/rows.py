@@ -19,8 +19,9 @@ from consumers.pools import Pool
 from consumers.runs import ObjectiveRow, PairKey, PairRow, RowKey, Run, SeriesKey, StreamKey, StreamRow
 from consumers.split import StepsPart
 from consumers.telemetry import Telemetry
-from detectors.cell import Cell, Sampled, Stream
+from detectors.cell import Cell
 from detectors.series.trace import Trace
+from detectors.streams import Sampled, Stream
 from losswatch.arrays import Ints
 
 WIDTHS: Final = (2, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)

@@ -16,7 +16,7 @@ from consumers.pools import Pool
 from consumers.references import References
 from consumers.sessions import Sessions
 from detectors.aggregation.formulas import declared_weights
-from detectors.cell import Pair, Role, Sampled
+from detectors.streams import Pair, Role, Sampled
 from losswatch.schema import Finding, Objective, RunStart
 from losswatch.topics import PREDICTIONS, STEPS
 

@@ -23,7 +23,7 @@ from consumers.pools import Pool
 from consumers.references import References
 from consumers.runs import ObjectiveRow, PairKey, PairRow, RowKey, Run, SeriesKey, StreamKey, StreamRow, Together
 from consumers.sessions import Session
-from detectors.cell import PAIRS, SAMPLED, Pair, Sampled
+from detectors.streams import PAIRS, SAMPLED, Pair, Sampled
 from losswatch.schema import Finding, RunStart
 
 VERSION: Final = 4

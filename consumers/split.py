@@ -14,7 +14,7 @@ from consumers.points import APART
 from consumers.runs import Run, SeriesKey
 from consumers.sessions import Session
 from detectors.aggregation.formulas import kendall_weights
-from detectors.cell import MEASURED, Role
+from detectors.streams import MEASURED, Role
 from losswatch.arrays import Bools, Floats, Ints
 from losswatch.schema import Objective, Steps
 from losswatch.topics import STEPS as STEPS_TOPIC
@@ -36,7 +36,7 @@ class StepsPart:
     series: Mapping[tuple[Role, str, str | None], Floats]
     """Metrics, and metrics of slices: by role, name and slice."""
     measured: int = 0
-    """Place in `detectors.cell.MEASURED`."""
+    """Place in `detectors.streams.MEASURED`."""
     divided_by: int = 1
     saved: bool = False
     """Whether the job made a checkpoint at its last step."""

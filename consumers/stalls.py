@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Set
 from consumers.findings import finding_id
 from consumers.fleet import Fleet
 from consumers.runs import Run
-from detectors.cell import Facts
+from detectors.kinds import Facts
 from detectors.series.stalled import FACTOR, LEAST, REPORTS, STALLED, limit
 from losswatch.schema import Finding
 

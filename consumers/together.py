@@ -13,7 +13,7 @@ from itertools import groupby
 from consumers.findings import make_finding
 from consumers.pools import Transition
 from consumers.runs import Run, SeriesKey, Together
-from detectors.cell import ROLES
+from detectors.streams import ROLES
 from losswatch.schema import Finding
 
 

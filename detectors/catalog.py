@@ -6,7 +6,7 @@ from typing import Final
 
 from detectors.aggregation.audit import Audit
 from detectors.aggregation.mismatch import Mismatch
-from detectors.cell import Cell, Kind, Threshold
+from detectors.cell import Cell
 from detectors.components.balance import Balance
 from detectors.components.pinned import Pinned
 from detectors.coverage.sparse import SparseCoverage
@@ -14,6 +14,7 @@ from detectors.declaration.facts import Declaration
 from detectors.evaluation.decoupling import Decoupling
 from detectors.evaluation.overfitting import Overfitting
 from detectors.evaluation.slices import Slices
+from detectors.kinds import Kind, Threshold
 from detectors.labels.confusion import Confusion
 from detectors.labels.ranking import Ranking
 from detectors.labels.space import LabelSpace

@@ -14,7 +14,7 @@ from bench.quality.noise import FAMILIES, Draw, Family
 from bench.quality.play import play
 from bench.quality.synthetic import GENERATORS, Story
 from detectors.catalog import CELLS
-from detectors.cell import PAIRS
+from detectors.streams import PAIRS
 from losswatch.schema import Finding
 
 STRENGTHS: Final = (0.0, 1.0, 2.0, 3.0, 5.0)

@@ -10,7 +10,8 @@ from deploy.grafana.board import shown
 from deploy.grafana.panels import About, Column, Panel, Query, lines, rows
 from deploy.grafana.promql import own
 from deploy.grafana.readings import largest, latest
-from detectors.cell import Cell, Reading
+from detectors.cell import Cell
+from detectors.kinds import Reading
 
 UNITS: Final = {"_ratio": "percentunit", "_seconds": "s", "_bytes": "bytes", "_steps": "none"}
 HEADINGS: Final = {

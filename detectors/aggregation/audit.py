@@ -16,8 +16,10 @@ from detectors.aggregation.hypotheses import EXACT
 from detectors.aggregation.parameters import estimated, fresh_parameters
 from detectors.aggregation.reports import Told, fresh_digits, read
 from detectors.aggregation.segments import LOOK, Segments, spread
-from detectors.cell import MEASURED, Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
+from detectors.cell import Block, Output, State, verdict_of
+from detectors.kinds import Facts, Kind, Reading, Threshold
 from detectors.recurrence import held, last
+from detectors.streams import MEASURED, Stream
 
 RESIDUAL: Final = Threshold(
     "total_residual", 1e-3, "Difference of a total from its formula, beyond rounding, of the size of its terms."

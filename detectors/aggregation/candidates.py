@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import FORMS, VARIANTS
+from detectors.streams import FORMS, VARIANTS
 
 BASES: Final = ("sum", "mean", "weighted", "half", "full", "half_log", "declared", "ratio", "ratio_reversed", "trained")
 SUM, MEAN, HALF, DECLARED, RATIO, TRAINED = (

@@ -38,8 +38,8 @@ from detectors.aggregation.hypotheses import (
 from detectors.aggregation.parameters import Fitted
 from detectors.aggregation.reports import Told
 from detectors.aggregation.segments import LENGTH, LOOK, Segments, split, spread
-from detectors.cell import FORMS, MEASURED
 from detectors.recurrence import previous
+from detectors.streams import FORMS, MEASURED
 
 COARSE: Final = 0.02
 """Rounding, of the size of the terms, from which a step says nothing about formulas."""

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from detectors.aggregation.formulas import FORMULAS, words_of
-from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
+from detectors.cell import Block, Output, State, verdict_of
+from detectors.kinds import Facts, Kind, Reading, Threshold
+from detectors.streams import Stream
 
 FACTOR: Final = Threshold(
     "aggregation_factor", 0.05, "Relative difference of two phases' constant factors that counts as another formula."

@@ -10,7 +10,8 @@ from torch import Tensor
 from detectors.aggregation.candidates import Parts
 from detectors.aggregation.precision import FORGET, quantum, resolved
 from detectors.aggregation.segments import LENGTH, Segments
-from detectors.cell import MEASURED, Block, State
+from detectors.cell import Block, State
+from detectors.streams import MEASURED
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Told:
     quantum: Tensor
     """How precisely it was reported."""
     measured: Tensor
-    """int64: the place in `detectors.cell.MEASURED`."""
+    """int64: the place in `detectors.streams.MEASURED`."""
     judged: Tensor
     """bool: a finite total and a component were reported, and mean the same steps."""
     whole: Tensor

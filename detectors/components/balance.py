@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import Block, Output, State
 from detectors.components import contributions as contributed
 from detectors.components.conflict import CONFLICT, FALL, RISE, SHARE, conflict
 from detectors.components.dominance import DOMINANT, DOMINATES, INERT, NEGLIGIBLE, dominance, inertness
 from detectors.components.stagnation import IMPROVEMENT, PATIENCE, STAGNATES, beginning, improvement, stagnation
 from detectors.components.standing import Standing
+from detectors.kinds import Kind, Reading, Threshold
+from detectors.streams import Stream
 from detectors.trend import Trend
 
 

@@ -12,8 +12,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import Facts, Kind, Threshold, verdict_of
+from detectors.cell import verdict_of
 from detectors.components.standing import Standing, per_row
+from detectors.kinds import Facts, Kind, Threshold
 
 FALL: Final = Threshold(
     "conflict_total_fall", 0.10, "Fall of the total, relative to its past, that counts as improving."

@@ -7,7 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Reading
+from detectors.cell import Block
+from detectors.kinds import Reading
 
 READINGS: Final = (
     Reading("total_reported", "The total loss as the job reported it."),

@@ -13,8 +13,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import Facts, Kind, Threshold, verdict_of
+from detectors.cell import verdict_of
 from detectors.components.standing import Standing, per_row
+from detectors.kinds import Facts, Kind, Threshold
 
 DOMINANT: Final = Threshold("dominance_share", 0.99, "Share of the total above which a component is all of it.")
 NEGLIGIBLE: Final = Threshold("inert_share", 0.001, "Share of the total below which a component may be inert.")

@@ -14,9 +14,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import FORMS, Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
+from detectors.cell import Block, Output, State, verdict_of
 from detectors.components.standing import per_row
+from detectors.kinds import Facts, Kind, Reading, Threshold
 from detectors.repeats import Repeats
+from detectors.streams import FORMS, Stream
 
 STILL: Final = Threshold("floor_steps", 20.0, "Values in a row that must be exactly the same to count as pinned.")
 LIMIT: Final = Threshold(

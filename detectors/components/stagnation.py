@@ -13,8 +13,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import Facts, Kind, Threshold, verdict_of
+from detectors.cell import verdict_of
 from detectors.components.standing import Standing, per_row
+from detectors.kinds import Facts, Kind, Threshold
 from detectors.recurrence import bounded, last
 
 IMPROVEMENT: Final = Threshold(

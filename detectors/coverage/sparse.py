@@ -13,8 +13,10 @@ from math import isfinite
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
+from detectors.cell import Block, Output, State, verdict_of
+from detectors.kinds import Facts, Kind, Reading, Threshold
 from detectors.recurrence import decay_of, discounted_sum, last
+from detectors.streams import Stream
 
 DISTANCE = Threshold(
     "coverage_distance_limit", 1.0, "Distance to the nearest reference, in standardised features, that is far."

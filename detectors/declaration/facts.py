@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
+from detectors.cell import Block, Output, State, verdict_of
+from detectors.kinds import Facts, Kind, Reading, Threshold
+from detectors.streams import Stream
 
 OVERLAP = Threshold(
     "split_overlap_limit", 0.0, "Share of a part's declared time range that may lie within the training range."

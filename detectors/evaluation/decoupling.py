@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from detectors.cell import Advice, Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
+from detectors.cell import Block, Output, State, verdict_of
 from detectors.evaluation.since_best import SinceBest
+from detectors.kinds import Advice, Facts, Kind, Reading, Threshold
+from detectors.streams import Stream
 
 WORSE = Threshold("decoupling_metric_loss", 0.10, "A metric this far behind its best, relative, has become worse.")
 FALL = Threshold("decoupling_total_fall", 0.10, "Fall of the total meanwhile, relative, that counts as improving.")

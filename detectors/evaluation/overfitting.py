@@ -13,9 +13,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
+from detectors.cell import Block, Output, State, verdict_of
 from detectors.evaluation.halves import Halves
 from detectors.evaluation.since_best import Comparison, SinceBest
+from detectors.kinds import Facts, Kind, Reading, Threshold
+from detectors.streams import Stream
 
 RISE = Threshold("overfitting_rise", 0.10, "Rise of a validation series above its best, relative, that is overfitting.")
 FALL = Threshold("overfitting_train_fall", 0.05, "Fall of the training series meanwhile, relative, that is learning.")

@@ -13,9 +13,11 @@ from math import inf, nan
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, from_before, verdict_of
+from detectors.cell import Block, Output, State, from_before, verdict_of
 from detectors.evaluation.since_best import SinceBest, signed
+from detectors.kinds import Facts, Kind, Reading, Threshold
 from detectors.recurrence import held, last
+from detectors.streams import Stream
 
 WORSE = Threshold("slice_loss", 0.10, "A slice this far behind its best, relative, has become worse.")
 FALL = Threshold("slice_whole_gain", 0.01, "Gain of the whole meanwhile, relative, that counts as improving.")

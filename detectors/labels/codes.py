@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import CODE_BITS
+from detectors.streams import CODE_BITS
 
 PLACE_BITS: Final = 10
 MOST: Final = 2**PLACE_BITS

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
+from detectors.cell import Block, Output, State, verdict_of
+from detectors.kinds import Facts, Kind, Reading, Threshold
 from detectors.labels.scores import PRESENT, Scores
 from detectors.recurrence import decay_of, discounted_sum, last
+from detectors.streams import Stream
 
 IMBALANCE = Threshold(
     "class_imbalance_limit", 20.0, "Labels of the most frequent class for one of the rarest, above which it matters."

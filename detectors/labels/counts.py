@@ -7,8 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import CODE_BITS
 from detectors.labels.codes import codes
+from detectors.streams import CODE_BITS
 
 WHOLE: Final = 64
 """Classes up to which counting goes by the whole confusion matrix, which is faster there."""

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import Block, Output, State
+from detectors.kinds import Kind, Reading, Threshold
+from detectors.streams import Stream
 
 NORMAL = Threshold("normal_class", 0.0, "Place of the class that is no anomaly; all others are, for ranking scores.")
 TOP = Threshold("precision_at", 20.0, "How many of the highest scores precision at k is about.")

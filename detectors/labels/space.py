@@ -14,10 +14,12 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import CODE_BITS, Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
+from detectors.cell import Block, Output, State, verdict_of
+from detectors.kinds import Facts, Kind, Reading, Threshold
 from detectors.labels.codes import majority
 from detectors.labels.confusion import counts
 from detectors.recurrence import decay_of, discounted_sum, last
+from detectors.streams import CODE_BITS, Stream
 
 TOLERANCE = Threshold("label_space_tolerance", 0.05, "Share of samples whose class may be strange to the other side.")
 UNLABELLED: Final = 1

@@ -14,10 +14,12 @@ from math import isfinite
 import torch
 from torch import Tensor
 
-from detectors.cell import Advice, Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
+from detectors.cell import Block, Output, State, verdict_of
+from detectors.kinds import Advice, Facts, Kind, Reading, Threshold
 from detectors.predictions.distribution import moments_of, sampling_deficit, sampling_error
 from detectors.predictions.regression import Regression
 from detectors.recurrence import decay_of, discounted_sum, last, packed, previous, unpacked
+from detectors.streams import Stream
 
 FLOOR = Threshold("class_entropy_floor", 0.85, "Class entropy (0 to 1) below which predictions count as collapsed.")
 HORIZON = Threshold("class_entropy_horizon_steps", 200.0, "Warn when the floor is forecast to be crossed this soon.")

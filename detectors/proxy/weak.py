@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
+from detectors.cell import Block, Output, State, verdict_of
+from detectors.kinds import Facts, Kind, Reading, Threshold
 from detectors.recurrence import decay_of, discounted_sum, last
+from detectors.streams import Stream
 
 LIMIT = Threshold("weak_proxy_limit", 0.5, "Correlation of two errors below which one is no stand-in for the other.")
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
+from detectors.cell import Block, Output, State, verdict_of
+from detectors.kinds import Facts, Kind, Reading, Threshold
 from detectors.recurrence import last
+from detectors.streams import Stream
 
 COSINE = Threshold("representation_cosine_limit", 0.95, "Mean cosine of two embeddings above which all point one way.")
 RANK = Threshold("representation_rank_floor", 1.5, "Effective rank of centred embeddings below which they are a line.")

@@ -11,8 +11,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import ROLES, Advice, Facts, Kind, Reading, Threshold
+from detectors.kinds import Advice, Facts, Kind, Reading, Threshold
 from detectors.series.past import ROOM, Past
+from detectors.streams import ROLES
 
 RISE: Final = Threshold(
     "divergence_rise", 1.0, "Rise of the total above its best, relative, that counts as divergence."

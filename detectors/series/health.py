@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Kind, Output, Reading, State, Stream, Threshold, verdict_of
+from detectors.cell import Block, Output, State, verdict_of
+from detectors.kinds import Kind, Reading, Threshold
 from detectors.series import divergence, oscillation, plateau, spike
 from detectors.series.past import Memory
+from detectors.streams import Stream
 
 JUDGES = (spike, divergence, plateau, oscillation)
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detectors.cell import UNKNOWN, Block, Facts, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import UNKNOWN, Block, Output, State
+from detectors.kinds import Facts, Kind, Reading, Threshold
+from detectors.streams import Stream
 
 
 def _describe(facts: Facts) -> str:

@@ -7,8 +7,9 @@ from typing import Final
 
 from torch import Tensor
 
-from detectors.cell import ROLES, Facts, Kind, Reading, Threshold
+from detectors.kinds import Facts, Kind, Reading, Threshold
 from detectors.series.past import Past
+from detectors.streams import ROLES
 
 ALTERNATION: Final = Threshold(
     "oscillation_alternation", 0.85, "Regularity of jumps to the other side (0.5 is noise, 1 is every time)."

@@ -49,9 +49,9 @@ class Past:
     number: Tensor
     """Counts the finite values from 1."""
     role: Tensor
-    """(R, 1) place in `detectors.cell.ROLES`."""
+    """(R, 1) place in `detectors.streams.ROLES`."""
     direction: Tensor
-    """(R, 1) as in `detectors.cell.FACTS`."""
+    """(R, 1) as in `detectors.streams.FACTS`."""
     alone: Tensor
     """(R, 1) likewise."""
     start: Tensor

@@ -7,9 +7,10 @@ from typing import Final
 
 from torch import Tensor
 
-from detectors.cell import ROLES, Facts, Kind, Reading, Threshold
+from detectors.kinds import Facts, Kind, Reading, Threshold
 from detectors.recurrence import decay_of
 from detectors.series.past import SLOW, Past
+from detectors.streams import ROLES
 
 IMPROVEMENT: Final = Threshold(
     "plateau_improvement",

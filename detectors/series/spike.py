@@ -9,10 +9,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import ROLES, Facts, Kind, Reading, Threshold
+from detectors.kinds import Facts, Kind, Reading, Threshold
 from detectors.series.past import SLOW, Past
 from detectors.series.reference import DEVIATION, FIRST
 from detectors.series.stretch import LENGTH, SPAN
+from detectors.streams import ROLES
 
 RISE: Final = Threshold("spike_rise", 0.2, "Rise above the series' own level, relative, that counts as a spike.")
 SCALES: Final = 4.5

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from detectors.cell import Facts, Kind, Threshold
+from detectors.kinds import Facts, Kind, Threshold
 
 SHRINKS: Final = 0.98
 REPORTS: Final = 4

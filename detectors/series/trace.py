@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import Block, Output, State
+from detectors.kinds import Kind, Reading, Threshold
 from detectors.recurrence import last
+from detectors.streams import Stream
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Facts, Kind, Output, Reading, State, Stream, Threshold, verdict_of
+from detectors.cell import Block, Output, State, verdict_of
+from detectors.kinds import Facts, Kind, Reading, Threshold
 from detectors.recurrence import packed
+from detectors.streams import Stream
 from detectors.temporal.calibration import Calibration
 from detectors.temporal.features import Features
 from detectors.temporal.forecast import Forecaster

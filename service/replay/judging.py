@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from consumers.rows import Rows
-from detectors.cell import UNKNOWN, Block, Cell, Kind, Output, Reading, State, Stream, Threshold
+from detectors.cell import UNKNOWN, Block, Cell, Output, State
+from detectors.kinds import Kind, Reading, Threshold
+from detectors.streams import Stream
 
 PREFIX = "judged "
 """Before a kind's name; no state of a cell has a space in it."""

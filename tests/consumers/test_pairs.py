@@ -10,7 +10,7 @@ import pytest
 from consumers.pairs import direction, pairs_with
 from consumers.picture import Painter
 from consumers.runs import PairKey, Run, SeriesKey
-from detectors.cell import MEASURED
+from detectors.streams import MEASURED
 from losswatch.fields import Measured
 from losswatch.schema import Finding, RunStart
 from tests.consumers.builders import a_fleet, decoded, make_start, make_steps

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from detectors.cell import CODE_BITS, FACTS, PAIRS, ROLES, SAMPLED, Block, Cell, Output, State, Stream
+from detectors.cell import Block, Cell, Output, State
 from detectors.labels.codes import codes
+from detectors.streams import CODE_BITS, FACTS, PAIRS, ROLES, SAMPLED, Stream
 
 SLOTS: Final = 3
 F64: Final = torch.zeros((), dtype=torch.float64)

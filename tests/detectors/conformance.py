@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from detectors.cell import BAD, GOOD, UNKNOWN, Block, Cell, Facts, Output, State
+from detectors.cell import BAD, GOOD, UNKNOWN, Block, Cell, Output, State
+from detectors.kinds import Facts
 from tests.detectors import blocks
 from tests.detectors.blocks import F32, F64, cuts_of, defaults, fresh, make, row, run
 

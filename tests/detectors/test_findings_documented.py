@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from detectors.catalog import CELLS, KINDS, THRESHOLDS
-from detectors.cell import Kind, Threshold
+from detectors.kinds import Kind, Threshold
 
 DOCS = Path(__file__).parents[2] / "docs"
 PARTS = ("Meaning", "Maths", "Fires", "Resolves", "Warm-up", "What to do", "Example")

@@ -11,21 +11,9 @@ import torch
 from torch import Tensor
 
 from detectors.catalog import CELLS
-from detectors.cell import (
-    BAD,
-    GOOD,
-    UNKNOWN,
-    Advice,
-    Block,
-    Cell,
-    Facts,
-    Kind,
-    Output,
-    Reading,
-    State,
-    Stream,
-    Threshold,
-)
+from detectors.cell import BAD, GOOD, UNKNOWN, Block, Cell, Output, State
+from detectors.kinds import Advice, Facts, Kind, Reading, Threshold
+from detectors.streams import Stream
 from tests.detectors import conformance
 from tests.detectors.blocks import fresh, make, run
 from tests.detectors.conformance import CHECKS, Check, name_of

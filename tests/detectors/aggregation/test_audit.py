@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from detectors.aggregation.audit import INCONSISTENT, Audit
-from detectors.cell import BAD, GOOD, UNKNOWN, Facts
+from detectors.cell import BAD, GOOD, UNKNOWN
+from detectors.kinds import Facts
 from tests.detectors.aggregation.totals import (
     LEVELS,
     Declared,

@@ -10,7 +10,8 @@ import torch
 
 from detectors.aggregation.formulas import words_of
 from detectors.aggregation.mismatch import MISMATCH, Mismatch
-from detectors.cell import BAD, GOOD, UNKNOWN, Block, Facts
+from detectors.cell import BAD, GOOD, UNKNOWN, Block
+from detectors.kinds import Facts
 from tests.detectors.aggregation.totals import audit, declaration, kendall, log_vars, losses, objective
 from tests.detectors.blocks import F64, defaults
 

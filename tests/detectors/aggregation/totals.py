@@ -14,7 +14,8 @@ from torch import Tensor
 
 from detectors import lifecycle
 from detectors.aggregation.audit import Audit
-from detectors.cell import FACTS, FORMS, MEASURED, VARIANTS, Block, Output
+from detectors.cell import Block, Output
+from detectors.streams import FACTS, FORMS, MEASURED, VARIANTS
 from tests.detectors.blocks import F64, cuts_of, run
 
 Floats = npt.NDArray[np.float64]

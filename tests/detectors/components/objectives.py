@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from detectors.cell import FORMS, Block, Cell
+from detectors.cell import Block, Cell
+from detectors.streams import FORMS
 from tests.detectors.lifecycles import statuses
 
 Floats = npt.NDArray[np.float64]

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from detectors.cell import BAD, UNKNOWN, Block, Facts
+from detectors.cell import BAD, UNKNOWN, Block
 from detectors.components.balance import Balance
 from detectors.components.conflict import CONFLICT
+from detectors.kinds import Facts
 from tests.detectors.blocks import F64, run
 from tests.detectors.components.objectives import Floats, noise_of, objective
 from tests.detectors.lifecycles import statuses

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from detectors.cell import GOOD, UNKNOWN, Facts
+from detectors.cell import GOOD, UNKNOWN
 from detectors.components.balance import Balance
 from detectors.components.dominance import DOMINATES, INERT
+from detectors.kinds import Facts
 from tests.detectors.blocks import F64, fresh, run
 from tests.detectors.components.objectives import Floats, fired, noise_of, objective, recorded
 from tests.detectors.components.trainings import collapsed_contrast, two_tasks

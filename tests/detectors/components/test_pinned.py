@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from detectors.cell import GOOD, UNKNOWN, Facts
+from detectors.cell import GOOD, UNKNOWN
 from detectors.components.pinned import AT_FLOOR, CLAMPED, Pinned
+from detectors.kinds import Facts
 from tests.detectors.blocks import F64, fresh, run
 from tests.detectors.components.objectives import Floats, fired, noise_of, objective, recorded
 from tests.detectors.components.trainings import two_tasks, uncertainty_weighting

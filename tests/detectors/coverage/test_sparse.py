@@ -9,9 +9,10 @@ from sklearn.datasets import load_diabetes
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
-from detectors.cell import VALUES, Block
+from detectors.cell import Block
 from detectors.coverage.neighbours import RADIUS, Neighbourhood, Space
 from detectors.coverage.sparse import SparseCoverage
+from detectors.streams import VALUES
 from tests.detectors.blocks import fresh, run
 from tests.detectors.lifecycles import statuses
 

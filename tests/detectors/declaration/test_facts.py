@@ -7,8 +7,9 @@ from math import nan
 import pytest
 import torch
 
-from detectors.cell import BAD, GOOD, UNKNOWN, VALUES, Block
+from detectors.cell import BAD, GOOD, UNKNOWN, Block
 from detectors.declaration.facts import Declaration, overlap
+from detectors.streams import VALUES
 from tests.detectors.blocks import fresh, run
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detectors.cell import Advice, Facts
 from detectors.evaluation.decoupling import DECOUPLING, Decoupling
+from detectors.kinds import Advice, Facts
 from tests.detectors.evaluation.pairs import Floats, falling, pair
 from tests.detectors.lifecycles import statuses
 

@@ -10,8 +10,8 @@ import torch
 from sklearn.datasets import make_classification
 from torch.nn import functional
 
-from detectors.cell import Facts
 from detectors.evaluation.overfitting import ERRATIC_VALIDATION, Overfitting
+from detectors.kinds import Facts
 from tests.detectors.evaluation.pairs import Floats, falling, pair
 from tests.detectors.lifecycles import statuses
 

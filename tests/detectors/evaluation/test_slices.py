@@ -43,7 +43,7 @@ def test_the_best_of_the_whole_is_looked_up_where_the_slice_was_last_reported() 
 
 
 def test_the_message_names_the_checkpoint_and_the_cost() -> None:
-    from detectors.cell import Facts
+    from detectors.kinds import Facts
 
     now = dict.fromkeys((DIVERGENCE.value, *DIVERGENCE.evidence), 0.81) | {"slice_best_step": 41.0}
     facts = Facts("val", "exp-7/mae", "firing", 44, 50, now, {}, {}, "val mae", {40: "epoch-40.pt", 50: "epoch-50.pt"})

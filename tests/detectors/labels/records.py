@@ -9,8 +9,9 @@ import numpy.typing as npt
 import torch
 
 from detectors import lifecycle
-from detectors.cell import CODE_BITS, Block, Cell
+from detectors.cell import Block, Cell
 from detectors.labels.counts import class_counts
+from detectors.streams import CODE_BITS
 from tests.detectors.blocks import defaults
 from tests.detectors.lifecycles import NAMES
 

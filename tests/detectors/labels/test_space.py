@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detectors.cell import Facts
+from detectors.kinds import Facts
 from detectors.labels.space import MISMATCH, MOVED, UNLABELLED, UNPREDICTED, LabelSpace
 from tests.detectors.labels.records import Places, block_of, fired, readings
 

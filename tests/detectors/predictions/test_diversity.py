@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from detectors.cell import BAD, GOOD, UNKNOWN, Block, Facts, State
+from detectors.cell import BAD, GOOD, UNKNOWN, Block, State
+from detectors.kinds import Facts
 from detectors.predictions.distribution import entropy, moments_of
 from detectors.predictions.diversity import (
     COLLAPSE,

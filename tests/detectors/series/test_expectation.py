@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from detectors.cell import Block, Facts
+from detectors.cell import Block
+from detectors.kinds import Facts
 from detectors.series.expectation import EXPECTATION_MISSED, Expectation
 from tests.detectors.blocks import fresh, run
 from tests.detectors.lifecycles import statuses

@@ -10,8 +10,10 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from detectors.cell import ROLES, Block, Facts, Role
+from detectors.cell import Block
+from detectors.kinds import Facts
 from detectors.series.health import Health
+from detectors.streams import ROLES, Role
 from tests.detectors.components.objectives import noise_of
 from tests.detectors.lifecycles import statuses
 

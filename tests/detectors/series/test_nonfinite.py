@@ -7,8 +7,10 @@ import math
 import pytest
 import torch
 
-from detectors.cell import Block, Facts, Role
+from detectors.cell import Block
+from detectors.kinds import Facts
 from detectors.series.nonfinite import NON_FINITE, NonFinite
+from detectors.streams import Role
 from tests.detectors.lifecycles import statuses
 
 

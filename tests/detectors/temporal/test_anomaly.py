@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from detectors.cell import BAD, Block, Facts, Output
+from detectors.cell import BAD, Block, Output
+from detectors.kinds import Facts
 from detectors.temporal.anomaly import ANOMALY, CHANGES, TemporalAnomaly
 
 Floats = npt.NDArray[np.float64]
