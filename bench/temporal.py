@@ -21,8 +21,9 @@ import torch
 from bench.machine import machine
 from bench.temporal_logs import LoggedSeries, injected, read
 from bench.temporal_measures import Names, delays, names, peaks
-from bench.temporal_methods import METHODS, own
+from bench.temporal_methods import METHODS
 from bench.temporal_noise import DECLARED, measure, plot, summary, table
+from bench.temporal_own import own
 from bench.temporal_runs import Floats, Labelled, make
 from detectors.temporal.anomaly import CHANGES
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.temporal_measures import APART
-from bench.temporal_methods import BATCH, own_batch
+from bench.temporal_own import BATCH, own_batch
 from bench.temporal_runs import GRACE, Floats, Labelled
 from detectors.cell import State
 from detectors.temporal.anomaly import PRIORS, TemporalAnomaly

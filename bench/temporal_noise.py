@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from bench.temporal_measures import APART
-from bench.temporal_methods import own_batch
+from bench.temporal_own import own_batch
 from bench.temporal_runs import Floats, Rng
 from detectors.temporal.anomaly import RUN_LENGTH
 

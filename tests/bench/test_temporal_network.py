@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.temporal_methods import own
 from bench.temporal_network import NATS, Seen, scored, see, segments, trained
+from bench.temporal_own import own
 from bench.temporal_wild import make_wild
 
 
