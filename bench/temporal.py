@@ -109,7 +109,10 @@ def main() -> None:
             before, _, rest = PAGE.read_text(encoding="utf-8").partition(MARKS[0])
             PAGE.write_text(f"{before}{MARKS[0]}\n\n{text}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}", encoding="utf-8")
         return
-    sections = [f"{machine()}.", "Command: `python -m bench.temporal --write`."]
+    sections = [
+        f"{machine()}.",
+        f"Command: `python -m bench.temporal --series {options.series} --write`, with the logs.",
+    ]
     made = compare(
         make(SEEDS["development"], options.series), make(SEEDS[options.part], options.series), options.methods
     )

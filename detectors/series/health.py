@@ -26,7 +26,7 @@ class Health:
     the components of a phase that reports no total. All else is unknown.
 
     >>> import torch
-    >>> from detectors.cell import ROLES
+    >>> from detectors.streams import ROLES
     >>> value = torch.tensor([[2.0, 1.9, 2.1, 2.0, 1.8, 1.9, 1.8, 1.9, 1.7, 1.8, 9.0, 1.8]], dtype=torch.float64)
     >>> mask = torch.ones_like(value, dtype=torch.bool)
     >>> facts = {"role": torch.tensor([float(ROLES.index("total"))]), "direction": torch.tensor([-1.0])}
