@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from losswatch import topics
-from losswatch.tls import probe
 from losswatch.transport import Received, Unavailable
 
 CONSUMER: Final[dict[str, Any]] = {
@@ -39,6 +38,8 @@ class KafkaFindings:
 
     def connect(self) -> None:
         if "proxy_url" not in self._options:
+            from losswatch.tls import probe
+
             probe(self._servers, self._options)
         import kafka
         from kafka.net.compat import KafkaNetClient

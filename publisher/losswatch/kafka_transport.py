@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from losswatch.helper import Helper
 from losswatch.kafka_findings import KafkaFindings, text
-from losswatch.tls import probe, tls_problem
 from losswatch.transport import Delivery, Headers, Refused, Unavailable
 
 PRODUCER: Final[dict[str, Any]] = {
@@ -59,6 +58,8 @@ class KafkaTransport:
         self._helper = Helper("losswatch-kafka")
 
     def connect(self, topics: Sequence[str]) -> None:
+        from losswatch.tls import probe, tls_problem
+
         if "proxy_url" not in self._options:
             probe(self._servers, self._options)
         import kafka
