@@ -59,7 +59,7 @@ def discounted_sum(before: Tensor, x: Tensor, decay: float) -> Tensor:
         return discounted(x, decay).addcmul_(before[..., None], carry(decay, length, x))  # a fresh tensor: ours
     if length % PIECE:
         x = pad(x, (0, -length % PIECE))
-    pieces = discounted(x.reshape(*x.shape[:-1], -1, PIECE), decay)  # (..., N, PIECE)
+    pieces = discounted(x.reshape(*x.shape[:-1], x.shape[-1] // PIECE, PIECE), decay)  # (..., N, PIECE)
     ends = torch.cat([before[..., None], pieces[..., :-1, -1]], dim=-1)  # (..., N)
     pieces.addcmul_(discounted(ends, decay**PIECE)[..., None], carry(decay, PIECE, x))
     return pieces.flatten(-2)[..., :length]

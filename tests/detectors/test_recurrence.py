@@ -76,3 +76,8 @@ def test_products_of_bounded_values_are_finite(dtype: torch.dtype) -> None:
     x = recurrence.bounded(torch.tensor([math.inf, -math.inf, most, -most, math.nan], dtype=dtype))
     assert (x[:4] * x[:4] * 1000).isfinite().all()
     assert x[4].isnan()
+
+
+def test_rows_without_slots_have_sums_without_slots() -> None:
+    found = recurrence.discounted_sum(torch.zeros(3, 0), torch.zeros(3, 0, 40), 0.5)
+    assert found.shape == (3, 0, 40)
