@@ -30,7 +30,6 @@ from detectors.cell import Cell
 from detectors.series.stalled import FACTOR, LEAST, REPORTS, limit, paced
 from losswatch.arrays import Bools, Floats, Ints, reported
 from losswatch.schema import Finding, Heartbeat, Predictions, Record, Reference, RunEnd, RunStart, Steps
-from losswatch.topics import PREDICTIONS
 
 log: Final = logging.getLogger(__name__)
 
@@ -308,15 +307,7 @@ class Fleet:
     def _take_predictions(self, run: Run, record: Predictions) -> None:
         if not self.rows.has_room_for_phase(run, record.phase):
             return
-        session = run.sessions.of(record)
-        _, restart = run.history(PREDICTIONS).follow(
-            PREDICTIONS,
-            record.phase,
-            np.array([record.step], dtype=np.int64),
-            record.time,
-            None if session is None else session.course(PREDICTIONS),
-            may_turn=session is None or record.seq is None or session.in_order(PREDICTIONS, record.seq),
-        )
+        _, restart = run.follow(record, np.array([record.step], dtype=np.int64))
         if restart is not None:
             self._go_back(run, restart)
         known = len(run.classes.names)

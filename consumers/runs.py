@@ -17,7 +17,8 @@ from consumers.references import References
 from consumers.sessions import Sessions
 from detectors.aggregation.formulas import declared_weights
 from detectors.streams import Pair, Role, Sampled
-from losswatch.schema import Finding, Objective, RunStart
+from losswatch.arrays import Bools, Ints
+from losswatch.schema import Finding, Objective, Predictions, RunStart, Steps
 from losswatch.topics import PREDICTIONS, STEPS
 
 Status = Literal["running", "finished", "failed", "stopped"]
@@ -171,9 +172,15 @@ class Run:
         declared = self.declared.objective if self.declared else {}
         return declared.get(phase, SUM)
 
-    def history(self, topic: str) -> History:
-        """How far it has come in a topic."""
-        return self.histories.setdefault(topic, History())
+    def follow(self, record: Steps | Predictions, steps: Ints, *, tells: bool = True) -> tuple[Bools, Restart | None]:
+        """Take the steps of a record as `consumers.courses.History.follow` does. ``tells`` is whether what the record
+        says of its steps can be that the job went back."""
+        topic = STEPS if isinstance(record, Steps) else PREDICTIONS
+        session = self.sessions.of(record)
+        own = None if session is None else session.course(topic)
+        in_order = session is None or record.seq is None or session.in_order(topic, record.seq)
+        history = self.histories.setdefault(topic, History())
+        return history.follow(topic, record.phase, steps, record.time, own, may_turn=tells and in_order)
 
     @property
     def restarts(self) -> tuple[int, Restart | None]:

@@ -12,12 +12,10 @@ from consumers.courses import Restart
 from consumers.pieces import STEPS
 from consumers.points import APART
 from consumers.runs import Run, SeriesKey
-from consumers.sessions import Session
 from detectors.aggregation.formulas import kendall_weights
 from detectors.streams import MEASURED, Role
 from losswatch.arrays import Bools, Floats, Ints
 from losswatch.schema import Objective, Steps
-from losswatch.topics import STEPS as STEPS_TOPIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +66,8 @@ def parts_of(run: Run, record: Steps) -> tuple[list[StepsPart], int, Restart | N
         measured=MEASURED.index(record.measured),
         divided_by=record.divided_by,
     )
-    session = run.sessions.of(record)
-    counts, restart = run.history(STEPS_TOPIC).follow(
-        STEPS_TOPIC,
-        record.phase,
-        record.step,
-        record.time,
-        None if session is None else session.course(STEPS_TOPIC),
-        may_turn=_may_turn(session, record),
-    )
+    objective = record.total is not None or bool(record.components)  # other numbers may be of earlier steps
+    counts, restart = run.follow(record, record.step, tells=objective)
     late = len(counts) - int(counts.sum())
     saved = np.array([name is not None for name in record.checkpoint or ()], dtype=np.bool_)
     if late:
@@ -93,12 +84,6 @@ def parts_of(run: Run, record: Steps) -> tuple[list[StepsPart], int, Restart | N
         late,
         restart,
     )
-
-
-def _may_turn(session: Session | None, record: Steps) -> bool:
-    """Whether what the record says of its steps can be that the job went back: other numbers may be of earlier ones."""
-    in_order = session is None or record.seq is None or session.in_order(STEPS_TOPIC, record.seq)
-    return in_order and (record.total is not None or bool(record.components))
 
 
 def _cuts(steps: int, saved: Bools) -> list[int]:
