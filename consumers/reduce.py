@@ -46,7 +46,7 @@ def reduce_predictions(items: Sequence[Item], like: Tensor) -> tuple[list[Made],
     samples = 0
     for kind, members in _groups(items):
         chosen = [items[i] for i in members]
-        samples += sum(size_of(item) for item in chosen)
+        samples += sum(item.record.size for item in chosen)
         if kind is None:
             continue
         if kind == "summary":
@@ -68,7 +68,7 @@ def _groups(items: Sequence[Item]) -> Iterator[tuple[str | None, list[int]]]:
     def alike(item: Item) -> tuple[Any, ...]:
         values = item.record.values
         held = values.dtype.char if isinstance(values, np.ndarray) else ""
-        return item.record.kind, item.classes, _bucket(size_of(item)), held
+        return item.record.kind, item.classes, _bucket(item.record.size), held
 
     for (kind, classes, size, _), members in grouped(items, alike):
         each = classes if kind == "summary" else classes * size
@@ -82,11 +82,6 @@ def grouped(items: Sequence[Item], key: Callable[[Item], Any]) -> Iterator[tuple
     for i, item in enumerate(items):
         groups.setdefault(key(item), []).append(i)
     yield from groups.items()
-
-
-def size_of(item: Item) -> int:
-    """Samples of a record."""
-    return item.record.size
 
 
 def piece_of(item: Item, row: StreamRow, values: Floats, slots: Floats | None = None) -> StreamPiece:
@@ -127,7 +122,7 @@ def _bucket(size: int) -> int:
 
 
 def _of_matrices(items: Sequence[Item], like: Tensor) -> _Reduced:
-    sizes = torch.tensor([size_of(item) for item in items], device=like.device)
+    sizes = torch.tensor([item.record.size for item in items], device=like.device)
     length = int(sizes.max())
     raw = torch.from_numpy(padded([matrix_of(item.record) for item in items], length)).to(like.device)  # (G, N, C)
     # Single precision for what was sent in half of it: the sums of a record lose no digit that was sent.
@@ -184,7 +179,7 @@ def _of_classes(items: Sequence[Item], like: Tensor) -> _Reduced:
     classes = items[0].classes
     slots = [item.predicted for item in items if item.predicted is not None]
     counts = np.stack([np.bincount(each[each >= 0], minlength=classes)[:classes] for each in slots])
-    total = torch.tensor([size_of(item) for item in items], device=like.device).to(like)
+    total = torch.tensor([item.record.size for item in items], device=like.device).to(like)
     counted = torch.from_numpy(counts).to(like)
     nothing = torch.full_like(total, nan)
     told = Distribution.of_summary(total, counted / total[:, None], counted, nothing, torch.ones_like(total))
@@ -226,14 +221,14 @@ def _labels(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> I
         by_width.setdefault(row.pool.slots, []).append(g)
     for width, places in by_width.items():
         some = [items[g] for g in places]
-        length = max(size_of(item) for item in some)
+        length = max(item.record.size for item in some)
         label = _label(some, length, found.told.samples)
         predicted = _predicted(some, label) if found.predicted is None else found.predicted[places][:, :length]
         right = ((predicted == label) & (label != NONE)).sum(1).tolist()
         by_class = class_counts(label, predicted, width).to("cpu", torch.float64).numpy()
         for g, item, hits, count in zip(places, some, right, by_class, strict=True):
             assert item.labels is not None
-            values = np.array([size_of(item), hits, 1.0])
+            values = np.array([item.record.size, hits, 1.0])
             yield Made("labels", item.labels, piece_of(item, item.labels, values, count), members[g])
             for row in item.judged:
                 piece = piece_of(item, row, np.array([nan, nan, 0.0]), count[:, : row.pool.slots])

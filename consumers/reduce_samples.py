@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from consumers.baseline import neighbour_errors, own_errors
-from consumers.reduce import Made, grouped, numbers, padded, piece_of, size_of
+from consumers.reduce import Made, grouped, numbers, padded, piece_of
 from consumers.references import References
 from consumers.runs import StreamRow
 from consumers.samples import Item
@@ -42,13 +42,13 @@ def _on(values: Floats, like: Tensor) -> Tensor:
 
 def _representation(items: Sequence[Item], like: Tensor) -> Iterator[Made]:
     chosen = [
-        (order, item) for order, item in enumerate(items) if item.representation is not None and size_of(item) > 1
+        (order, item) for order, item in enumerate(items) if item.representation is not None and item.record.size > 1
     ]
     some = [item for _, item in chosen]
 
     def shape(item: Item) -> tuple[int, int]:
         assert item.record.embeddings is not None
-        return item.record.embeddings.shape[1], min(size_of(item), MOST_EMBEDDINGS)
+        return item.record.embeddings.shape[1], min(item.record.size, MOST_EMBEDDINGS)
 
     for (_, length), members in grouped(some, shape):
         group = [some[i] for i in members]
@@ -100,10 +100,10 @@ def _portions(items: Sequence[Item], members: Sequence[int]) -> Iterator[list[tu
     samples = references = 0
     for item, place in zip(items, members, strict=True):
         assert item.run.references is not None
-        grown = max(samples, size_of(item)), max(references, len(item.run.references.rows))
+        grown = max(samples, item.record.size), max(references, len(item.run.references.rows))
         if part and (len(part) + 1) * grown[0] * grown[1] > MOST_DISTANCES:
             yield part
-            part, grown = [], (size_of(item), len(item.run.references.rows))
+            part, grown = [], (item.record.size, len(item.run.references.rows))
         samples, references = grown
         part.append((item, place))
     if part:
@@ -137,7 +137,7 @@ def _inside(items: Sequence[Item], length: int) -> Bools:
     for g, item in enumerate(items):
         places = {part: place for place, (_, part) in enumerate(item.coverage)}
         if None in places:
-            inside[g, places[None], : size_of(item)] = True
+            inside[g, places[None], : item.record.size] = True
         if item.record.slices is not None and len(places) > 1:
             at = np.array([places.get(part, -1) if part is not None else -1 for part in item.record.slices])
             there = np.flatnonzero(at >= 0)
