@@ -35,9 +35,17 @@ def of_pair(run: Run, key: PairKey, reference: SeriesKey) -> Facts:
     facts: dict[str, float] = {}
     if key.stream != "formulas":
         facts["direction"] = direction(run, key.judged)
+    if key.stream == "generalization":
+        facts["floor"] = float(not (key.judged.role == "total" and _uncertainty_weighted(run, key.judged.phase)))
     if key.stream == "slices":
         facts["reference_direction"] = direction(run, reference)
     return facts
+
+
+def _uncertainty_weighted(run: Run, phase: str) -> bool:
+    """Whether log variances may be in a total of this phase, or in the training total that it is compared with."""
+    declared = run.declared.objective if run.declared else {}
+    return bool(run.log_vars) or any(of in declared and declared[of].form == "kendall" for of in (phase, TRAIN))
 
 
 def of_objective(run: Run, phase: str, row: ObjectiveRow) -> Facts:

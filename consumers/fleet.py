@@ -225,6 +225,7 @@ class Fleet:
         self._gathering.go_back(run, restart)
 
     def _add_objective(self, run: Run, part: StepsPart) -> None:
+        weighted = bool(run.log_vars)
         row = self.rows.objective(run, part, lambda: self._settle(run))
         if row is None:
             return
@@ -248,6 +249,9 @@ class Fleet:
             order=self._gathering.record,
             saved=part.saved,
         )
+        if run.log_vars and not weighted:
+            self._settle(run)
+            self.rows.declare(run)  # they say what the total is
         self._gathering.add_objective(row.pool.slots, piece)
 
     def _add_series(self, run: Run, part: StepsPart, key: SeriesKey, values: Floats) -> None:

@@ -87,7 +87,10 @@ FACTS: Final[Mapping[Stream, tuple[Fact, ...]]] = {
     "proxy": (),
     "coverage": (),
     "declaration": (),
-    "generalization": (Fact("direction", -1.0, _DIRECTION),),
+    "generalization": (
+        Fact("direction", -1.0, _DIRECTION),
+        Fact("floor", 1.0, "0 where zero is not the least that is possible, as of totals with log variances, else 1."),
+    ),
     "decoupling": (Fact("direction", -1.0, _DIRECTION),),
     "slices": (Fact("direction", -1.0, _DIRECTION), Fact("reference_direction", -1.0, _DIRECTION)),
     "formulas": (),

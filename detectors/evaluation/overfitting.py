@@ -101,7 +101,8 @@ class Overfitting:
 
     *Overfitting* is bad where the series is above its best (see `SinceBest`) while the training one went on falling:
     clearly, or a little while training learned a lot; where its longer mean rose, and training's did not; where
-    training halved a loss that is far below that of validation, which gained nothing by it; or, of a metric from 0 to
+    training halved a loss (one that cannot be below zero: a ratio says nothing of others) that is far below that of
+    validation, which gained nothing by it; or, of a metric from 0 to
     1, where training is perfect and validation far behind. *Erratic* is bad where a loss jumps by a large part of
     itself from one validation to the next, or by half of that and far more than it did. Unknown until ``warm_up``
     validations, and at steps without one.
@@ -144,7 +145,8 @@ class Overfitting:
         parted = now.parted(*(thresholds[each.name] for each in (RISE, FALL, SLOW_RISE, SLOW_FALL)))
         noise = now.noise / torch.maximum(level.now.abs(), now.noise)
         halves, then, first = self._halves(state, now, noise)
-        bad = parted | behind | self._by_heart(sign, now, then, first, thresholds[BY_HEART.name])
+        by_heart = self._by_heart(sign, now, then, first, thresholds[BY_HEART.name])
+        bad = parted | behind | (by_heart & (block.facts["floor"] > 0)[:, None])
         much = thresholds[ERRATIC.name][:, None]
         grown = (noise > thresholds[GROWN.name][:, None] * then[:, -1]) & (now.count >= SETTLED)
         jumps = (noise > much) | (grown & (noise > HALF * much))

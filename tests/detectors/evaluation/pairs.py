@@ -11,13 +11,16 @@ from detectors.cell import Block
 Floats = npt.NDArray[np.float64]
 
 
-def pair(reference: Floats, judged: Floats, direction: float = -1.0, steps: Floats | None = None) -> Block:
+def pair(
+    reference: Floats, judged: Floats, direction: float = -1.0, steps: Floats | None = None, floor: float = 1.0
+) -> Block:
     """One row of two series (T) reported together; NaN where one was not."""
     step = np.arange(len(judged)) if steps is None else steps
     values = {"reference": torch.from_numpy(reference)[None], "judged": torch.from_numpy(judged)[None]}
     facts = {
         "direction": torch.tensor([direction], dtype=torch.float64),
         "reference_direction": torch.tensor([-1.0], dtype=torch.float64),
+        "floor": torch.tensor([floor], dtype=torch.float64),
     }
     given = {name: ~value.isnan() for name, value in values.items()}
     at = torch.from_numpy(step.astype(np.int64))[None]

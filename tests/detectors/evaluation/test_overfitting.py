@@ -51,6 +51,12 @@ def test_training_that_learns_by_heart_while_validation_gains_nothing_is_overfit
     assert fires(np.geomspace(1.0, 0.2, 12), val) is None, "half of what validation has is not by heart"
 
 
+def test_a_total_that_may_fall_below_zero_is_not_learned_by_heart_where_it_crosses_it() -> None:
+    train, val = np.linspace(2.4, 0.01, 120), np.linspace(1.2, 0.6, 120)
+    assert statuses(Overfitting(), pair(train, val, floor=0.0))["overfitting"][0].count("firing") == 0
+    assert statuses(Overfitting(), pair(train, val))["overfitting"][0].count("firing") > 0, "a loss with a floor"
+
+
 def test_a_validation_that_rises_out_of_its_noise_while_training_is_level_is_overfitting() -> None:
     rng = np.random.default_rng(2)
     train, noise = 0.2 * (1 + 0.05 * rng.standard_normal(120)), 1 + 0.05 * rng.standard_normal(120)
