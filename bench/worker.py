@@ -2,8 +2,9 @@
 
 For each number of runs R: start an embedded broker, publish blocks of 64 steps of 6 components, and
 consume them (a) with a bare poll loop, (b) with poll and decode, (c) with the whole worker - decode,
-detectors, findings, views, checkpoints. Each consumer is a process of its own, pinned to one core,
-with torch on one thread; the broker has the other cores. All of it is repeated, and medians are told.
+detectors, findings, views, checkpoints - and all detectors, all but the temporal score, or the spine's only.
+Each consumer is a process of its own, pinned to one core, with torch on one thread; the broker has the
+other cores. All of it is repeated, and medians are told.
 
     python -m bench.worker                    # the table of bench/results/worker.md, about 10 minutes
     python -m bench.worker --runs 1000 --repeat 1
@@ -20,9 +21,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -33,6 +34,8 @@ from consumers.kafka import KafkaBroker
 from consumers.source import Slot, Source
 from consumers.telemetry import Telemetry
 from consumers.worker import Policy, Worker
+from detectors.catalog import CELLS
+from detectors.cell import Cell
 from losswatch.encoding import MSGPACK, encode
 from losswatch.headers import cloud_event
 from losswatch.schema import Steps
@@ -41,10 +44,33 @@ from service.broker import EmbeddedBroker
 
 BLOCK: Final = 64
 COMPONENTS: Final = 6
-RECORDS: Final = 40_000
-"""Published for each number of runs, unless told how many blocks each run has."""
+
+
+class Size(NamedTuple):
+    """How many blocks each run has, and how often that is measured, unless told."""
+
+    blocks: int
+    repeat: int
+
+
+SIZES: Final = {10: Size(100, 3), 1000: Size(20, 3), 10_000: Size(4, 1)}
+"""By number of runs; the last for all others."""
 PARTITIONS: Final = 12
-WHAT: Final = {"bare": "bare poll loop", "decode": "poll + decode", "worker": "whole worker"}
+SPINE: Final = ("balance", "non_finite", "trace", "diversity")
+"""The first detectors, which the cost of all of them is told against."""
+WORKERS: Final[dict[str, Callable[[Cell], bool]]] = {
+    "spine": lambda cell: cell.name in SPINE,
+    "cheap": lambda cell: cell.name != "temporal_anomaly",
+    "worker": lambda cell: True,
+}
+"""Which detectors a whole worker has."""
+WHAT: Final = {
+    "bare": "bare poll loop",
+    "decode": "poll + decode",
+    "spine": "whole worker, spine's detectors",
+    "cheap": "whole worker, all but the temporal score",
+    "worker": "whole worker, all",
+}
 RESULTS: Final = Path(__file__).parent / "results" / "worker.md"
 
 
@@ -71,13 +97,29 @@ def records(runs: int, blocks: int) -> Iterator[tuple[int, Steps]]:
             )
 
 
-def publish(broker: KafkaBroker, runs: int, blocks: int) -> None:
+class Message(NamedTuple):
+    """A record as it is published."""
+
+    slot: Slot
+    key: bytes
+    value: bytes
+    headers: Sequence[tuple[str, bytes]]
+
+
+def messages(runs: int, blocks: int) -> list[Message]:
+    """`records` as bytes: made once and published for each consumer."""
+    return [
+        Message(Slot(STEPS, partition), record.run.encode(), encode(record, MSGPACK), cloud_event(record, MSGPACK))
+        for partition, record in records(runs, blocks)
+    ]
+
+
+def publish(broker: KafkaBroker, made: Sequence[Message]) -> None:
     """Write all records."""
     broker.create_topics(PARTITIONS)
     sink = broker.sink()
-    for i, (partition, record) in enumerate(records(runs, blocks)):
-        value = encode(record, MSGPACK)
-        sink.send(Slot(STEPS, partition), record.run.encode(), value, cloud_event(record, MSGPACK))
+    for i, message in enumerate(made):
+        sink.send(*message)
         if i % 5000 == 4999:
             sink.flush(60)
     sink.flush(60)
@@ -93,8 +135,9 @@ def consume(what: str, address: str, expected: int) -> dict[str, float]:
     broker = KafkaBroker(address)
     telemetry = Telemetry()
     before = resident()
-    if what == "worker":
-        seconds = _time_worker(broker, telemetry, expected)
+    if what in WORKERS:
+        fleet = Fleet(telemetry, cells=[cell for cell in CELLS if WORKERS[what](cell)])
+        seconds = _time_worker(broker, fleet, expected)
     else:
         use = _decode(telemetry) if what == "decode" else len
         seconds = _time_loop(broker.source(f"bench-{what}", [STEPS]), use, expected)
@@ -117,8 +160,8 @@ def _decode(telemetry: Telemetry) -> Callable[[Any], Any]:
     return lambda messages: decode_all(messages, telemetry, time.time())
 
 
-def _time_worker(broker: KafkaBroker, telemetry: Telemetry, expected: int) -> float:
-    worker, stop = Worker(broker, Fleet(telemetry), Policy()), threading.Event()
+def _time_worker(broker: KafkaBroker, fleet: Fleet, expected: int) -> float:
+    worker, stop, telemetry = Worker(broker, fleet, Policy()), threading.Event(), fleet.telemetry
     seconds: list[float] = []
 
     def watch() -> None:
@@ -140,10 +183,11 @@ def _time_worker(broker: KafkaBroker, telemetry: Telemetry, expected: int) -> fl
 def measure(runs: int, blocks: int, repeat: int) -> dict[str, list[dict[str, float]]]:
     """One broker, one set of records, ``repeat`` times each consumer in turn."""
     out: dict[str, list[dict[str, float]]] = {what: [] for what in WHAT}
+    made = messages(runs, blocks)
     for _ in range(repeat):
         for what in WHAT:  # each on a broker of its own: its memory is then the same for all
             with EmbeddedBroker() as embedded:
-                publish(KafkaBroker(embedded.address), runs, blocks)
+                publish(KafkaBroker(embedded.address), made)
                 command = [
                     sys.executable,
                     "-m",
@@ -162,19 +206,21 @@ def measure(runs: int, blocks: int, repeat: int) -> dict[str, list[dict[str, flo
 def table(measured: dict[int, dict[str, list[dict[str, float]]]]) -> str:
     """The results as Markdown."""
     lines = [
-        "| runs | what | records/s | steps/s | time against the bare loop | resident memory grew by |",
-        "|---:|---|---:|---:|---:|---:|",
+        "| runs | what | records/s | steps/s | time against the bare loop | against the spine's detectors "
+        "| resident memory grew by | runs of it |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|",
     ]
     for runs, by_what in measured.items():
-        bare = statistics.median(each["seconds"] for each in by_what["bare"])
+        bare, spine = (statistics.median(each["seconds"] for each in by_what[what]) for what in ("bare", "spine"))
         for what, each in by_what.items():
             seconds = statistics.median(x["seconds"] for x in each)
             count = each[0]["records"]
             grown = statistics.median(x["bytes"] for x in each)
-            memory = f"{grown / 1e6:,.0f} MB ({grown / runs / 1000:,.1f} kB a run)" if what == "worker" else ""
+            memory = f"{grown / 1e6:,.0f} MB ({grown / runs / 1000:,.1f} kB a run)" if what in WORKERS else ""
+            ratio = f"{seconds / spine:.2f}" if what in WORKERS else ""
             lines.append(
                 f"| {runs:,} | {WHAT[what]} | {count / seconds:,.0f} | {count * BLOCK / seconds:,.0f} "
-                f"| {seconds / bare:.2f} | {memory} |"
+                f"| {seconds / bare:.2f} | {ratio} | {memory} | {len(each)} |"
             )
     return "\n".join(lines)
 
@@ -182,10 +228,10 @@ def table(measured: dict[int, dict[str, list[dict[str, float]]]]) -> str:
 def main() -> None:
     """Measure, print the table, and write it where it is kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, nargs="+", default=[10, 1000, 10_000], help="numbers of runs to measure")
-    parser.add_argument("--repeat", type=int, default=3, help="how often; medians are told (default 3)")
+    parser.add_argument("--runs", type=int, nargs="+", default=list(SIZES), help="numbers of runs to measure")
+    parser.add_argument("--repeat", type=int, help="how often; medians are told (default 3, with 10,000 runs 1)")
     parser.add_argument(
-        "--blocks", type=int, help=f"blocks of each run (default: {RECORDS:,} records in all, 4 or more)"
+        "--blocks", type=int, help="blocks of each run (default 100, 20 and 4 with 10, 1,000 and 10,000)"
     )
     parser.add_argument("--write", action="store_true", help=f"keep the table in bench/results/{RESULTS.name}")
     parser.add_argument("--consume", nargs=3, metavar=("WHAT", "ADDRESS", "RECORDS"), help=argparse.SUPPRESS)
@@ -197,9 +243,11 @@ def main() -> None:
     measured: dict[int, dict[str, list[dict[str, float]]]] = {}
     for runs in options.runs:
         print(f"{runs:,} runs ...", file=sys.stderr, flush=True)
-        measured[runs] = measure(runs, options.blocks or max(4, RECORDS // runs), options.repeat)
+        size = SIZES.get(runs, SIZES[10_000])
+        measured[runs] = measure(runs, options.blocks or size.blocks, options.repeat or size.repeat)
     text = (
-        f"{machine()}.\n\nCommand: `python -m bench.worker`; medians of {options.repeat} runs.\n\n{table(measured)}\n"
+        f"{machine()}.\n\nCommand: `python -m bench.worker`. Medians of as many runs as the last column says. The "
+        f"spine's detectors are {', '.join(f'`{name}`' for name in SPINE)}.\n\n{table(measured)}\n"
     )
     print(text)
     if options.write:
