@@ -110,6 +110,7 @@ class Overfitting:
 
     compare: SinceBest = field(default_factory=lambda: SinceBest(sigmas=2.0))
     halves: Halves = field(default_factory=Halves)
+    at_points: bool = True
     warm_up: int = 5
     name: str = "overfitting"
     stream: Stream = "generalization"

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from detectors.catalog import CELLS, KINDS, THRESHOLDS
+from detectors.cell import Rewinding
 
 WIRE_KINDS = {
     *("non_finite", "spike", "divergence", "plateau", "oscillation", "stalled", "temporal_anomaly"),
@@ -54,6 +55,11 @@ def test_only_what_series_show_at_once_is_told_together() -> None:
             if kind.together is not None:
                 assert (cell.stream, kind.confirm) == ("series", 1), kind.name
                 assert kind.together in kind.evidence, kind.name
+
+
+def test_what_a_cell_does_when_a_job_goes_back_is_done() -> None:
+    for cell in CELLS:
+        assert isinstance(cell, Rewinding) == hasattr(cell, "rewind"), cell.name
 
 
 def test_thresholds_are_finite_numbers_with_a_sentence() -> None:
