@@ -18,15 +18,9 @@ _SIGNS: Final = (1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0)
 def empty(shape: tuple[int, ...], like: Tensor, skipped: int = 0) -> Tensor:
     """A window (..., W) of infinities with alternating signs: while values push them out one by one, the median is
     always that of the values (the lower one of an even number). For a series whose first ``skipped`` values are
-    infinities as well: see `filler`."""
+    infinities as well."""
     signs = like.new_tensor((*(0.0,) * skipped, *_SIGNS[: WINDOW - skipped]))
     return torch.where(signs == 0, torch.inf, signs * torch.inf).expand(*shape, WINDOW).clone()
-
-
-def filler(count: Tensor, skipped: int) -> Tensor:
-    """What stands for a value that is not known yet, by its place in the series."""
-    signs = torch.tensor(_SIGNS[WINDOW - skipped :], device=count.device, dtype=count.dtype)
-    return signs[count.clamp(max=skipped - 1).long()] * torch.inf
 
 
 def medians(before: Tensor, x: Tensor) -> Tensor:
