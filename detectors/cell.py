@@ -133,6 +133,20 @@ class Rewinding(Protocol):
         """The state of rows (R) whose job took back ``step`` and all later ones; ``then`` is from some time before."""
 
 
+def joined(**parts: State) -> State:
+    """The states of a cell's parts as one, each name behind that of its part.
+
+    >>> joined(total={"mean": torch.zeros(2)}, component={"mean": torch.ones(2)})
+    {'total_mean': tensor([0., 0.]), 'component_mean': tensor([1., 1.])}
+    """
+    return {f"{part}_{name}": value for part, state in parts.items() for name, value in state.items()}
+
+
+def part_of(state: State, part: str) -> State:
+    """The state of a part, out of that which `joined` made of it."""
+    return {name.removeprefix(f"{part}_"): value for name, value in state.items() if name.startswith(f"{part}_")}
+
+
 def from_before(now: State, then: State, step: int, groups: Mapping[str, Sequence[str]]) -> State:
     """``then``, but of each group what ``now`` has where the step it is from, the group's name, is before ``step``.
 

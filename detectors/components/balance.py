@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Output, State
+from detectors.cell import Block, Output, State, joined, part_of
 from detectors.components import contributions as contributed
 from detectors.components.conflict import CONFLICT, FALL, RISE, SHARE, conflict
 from detectors.components.dominance import DOMINANT, DOMINATES, INERT, NEGLIGIBLE, dominance, inertness
@@ -55,17 +55,17 @@ class Balance:
         """One trend for the total (R), one for each component (R, K), and where the components began."""
         total = self.trend.init((rows,), like)
         component = self.trend.init((rows, slots), like)
-        return _joined(total, component) | {"start": like.new_zeros(rows, slots)}
+        return joined(total=total, component=component) | {"start": like.new_zeros(rows, slots)}
 
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """See `detectors.cell.Cell.update`."""
         steps = block.mask.sum(-1)
         value, given = block.values["component"], block.reported["component"] & block.mask[:, None]
         total_state, total, total_longer = self.trend.update(
-            _part(state, "total_"), block.values["total"], block.reported["total"] & block.mask, steps
+            part_of(state, "total"), block.values["total"], block.reported["total"] & block.mask, steps
         )
         component_state, component, component_longer = self.trend.update(
-            _part(state, "component_"), value, given, steps
+            part_of(state, "component"), value, given, steps
         )
         start, start_state = beginning(state["start"], value, given, component.count, steps)
         readings = contributed.contributions(block)
@@ -89,7 +89,7 @@ class Balance:
         judged = now.seen & now.total_known[:, None]
         conflicts, rise, fall = conflict(now, thresholds)
         return Output(
-            _joined(total_state, component_state) | {"start": start_state},
+            joined(total=total_state, component=component_state) | {"start": start_state},
             readings
             | {
                 "total_change_ratio": torch.where(warm, total.change(), torch.nan),
@@ -108,11 +108,3 @@ class Balance:
                 STAGNATES.name: stagnation(now, start, thresholds),
             },
         )
-
-
-def _joined(total: State, component: State) -> State:
-    return {f"total_{k}": v for k, v in total.items()} | {f"component_{k}": v for k, v in component.items()}
-
-
-def _part(state: State, prefix: str) -> State:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -14,7 +14,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Output, State, verdict_of
+from detectors.cell import Block, Output, State, joined, part_of, verdict_of
 from detectors.components.standing import per_row
 from detectors.kinds import Facts, Kind, Reading, Threshold
 from detectors.repeats import Repeats
@@ -105,8 +105,8 @@ class Pinned:
 
     def init(self, rows: int, slots: int, like: Tensor) -> State:
         """Two of each component (R, K)."""
-        state = {"floor": self.floor.init((rows, slots), like), "clamp": self.clamp.init((rows, slots), like)}
-        return {f"{of}_{name}": value for of, values in state.items() for name, value in values.items()}
+        shape = (rows, slots)
+        return joined(floor=self.floor.init(shape, like), clamp=self.clamp.init(shape, like))
 
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """See `detectors.cell.Cell.update`."""
@@ -114,8 +114,8 @@ class Pinned:
         value, s = block.values["component"], block.values["log_var"]
         seen = block.reported["component"] & value.isfinite() & mask
         told = block.reported["log_var"] & s.isfinite() & mask
-        floor_state, floor = self.floor.update(_part(state, "floor_"), value, seen, steps)
-        clamp_state = _part(state, "clamp_")
+        floor_state, floor = self.floor.update(part_of(state, "floor"), value, seen, steps)
+        clamp_state = part_of(state, "clamp")
         if any(s.stride()):  # a single number, expanded, is how a block says that nobody reported a log variance
             clamp_state, clamp = self.clamp.update(clamp_state, -s.abs(), told, steps)
         else:
@@ -128,7 +128,7 @@ class Pinned:
         plain = (clamp.count == 0) & (block.facts["form"] != FORMS.index("kendall"))[:, None, None]
         judged = seen & warm & (plain | (told & (clamp.count >= self.warm_up)))
         return Output(
-            {f"floor_{k}": v for k, v in floor_state.items()} | {f"clamp_{k}": v for k, v in clamp_state.items()},
+            joined(floor=floor_state, clamp=clamp_state),
             {
                 "component_floor_steps": torch.where(seen, torch.where(at_floor, floor.length, 0.0), torch.nan),
                 "component_log_variance": torch.where(told, s, torch.nan),
@@ -139,7 +139,3 @@ class Pinned:
                 CLAMPED.name: verdict_of(judged, told & (at_clamp | (s.abs() >= per_row(thresholds, LIMIT.name)))),
             },
         )
-
-
-def _part(state: State, prefix: str) -> State:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Output, State, verdict_of
+from detectors.cell import Block, Output, State, joined, part_of, verdict_of
 from detectors.evaluation.halves import Halves
 from detectors.evaluation.since_best import Comparison, SinceBest
 from detectors.kinds import Facts, Kind, Reading, Threshold
@@ -128,8 +128,7 @@ class Overfitting:
     def init(self, rows: int, slots: int, like: Tensor) -> State:
         """Every tensor (R)."""
         del slots
-        halves = {f"half_{name}": value for name, value in self.halves.init(rows, len(HALVED), like).items()}
-        return self.compare.init(rows, like) | halves
+        return self.compare.init(rows, like) | joined(half=self.halves.init(rows, len(HALVED), like))
 
     def rewind(self, now: State, then: State, step: int) -> State:
         """See `detectors.cell.Rewinding`."""
@@ -171,9 +170,9 @@ class Overfitting:
         """The state, and what `HALVED` was: when there were half of the validations or less, and at the first."""
         judged, training = now.level.now, now.level.reference
         values = torch.stack([judged, training, now.level.reference_error, noise], 1)
-        before = {name: state[f"half_{name}"] for name in self.halves.init(0, len(HALVED), judged)}
-        after, then, first = self.halves.update(before, values, judged.isfinite() & training.isfinite())
-        return {f"half_{name}": value for name, value in after.items()}, then, first
+        there = judged.isfinite() & training.isfinite()
+        after, then, first = self.halves.update(part_of(state, "half"), values, there)
+        return joined(half=after), then, first
 
     def _by_heart(self, sign: Tensor, now: Comparison, then: Tensor, first: Tensor, least: Tensor) -> Tensor:
         """Whether training halved a loss in the later half of the run, and more, and validation gained nothing."""

@@ -18,7 +18,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, State, from_before
+from detectors.cell import Block, State, from_before, joined, part_of
 from detectors.evaluation.course import WINDOW, Course, Standing
 from detectors.recurrence import held, last, packed, unpacked
 
@@ -122,8 +122,7 @@ class SinceBest:
 
     def init(self, rows: int, like: Tensor) -> State:
         """Every tensor (R), two of them (R, W)."""
-        state = {f"judged_{name}": value for name, value in self.course.init(rows, like).items()}
-        state |= {f"reference_{name}": value for name, value in self.course.init(rows, like).items()}
+        state = joined(judged=self.course.init(rows, like), reference=self.course.init(rows, like))
         state |= {name: like.new_full((rows,), nan) for name in REMEMBERED}
         return state | {name: like.new_full((rows,), inf) for name in ("level_best", "mean_best")}
 
@@ -192,9 +191,8 @@ class SinceBest:
     def _follow(self, name: str, state: State, block: Block, sign: Tensor) -> tuple[State, Standing, Tensor]:
         """The course of the values that were reported, moved to the front; and where they stand in the block."""
         value, seen = signed(block, name, sign)
-        own = {key: state[f"{name}_{key}"] for key in self.course.init(0, value)}
-        after, standing = self.course.update(own, packed(value, seen), seen.sum(-1))
-        return {f"{name}_{key}": value for key, value in after.items()}, standing, seen
+        after, standing = self.course.update(part_of(state, name), packed(value, seen), seen.sum(-1))
+        return joined(**{name: after}), standing, seen
 
 
 def signed(block: Block, name: str, sign: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.cell import Block, Output, State, verdict_of
+from detectors.cell import Block, Output, State, joined, part_of, verdict_of
 from detectors.kinds import Facts, Kind, Reading, Threshold
 from detectors.recurrence import packed
 from detectors.streams import Stream
@@ -127,13 +127,12 @@ class TemporalAnomaly:
         """The states of the parts and the ``count`` of values (R). All in ``dtype``, but the newest value."""
         del slots
         narrow = like.new_zeros((), dtype=self.dtype)
-        parts = {
-            "forecast": self.forecaster.init(rows, narrow),
-            "features": self.features.init(rows, narrow, like),
-            "tail": self.tail.init(rows, narrow),
-            "calibration": self.calibration.init(rows, narrow),
-        }
-        state = {f"{part}_{name}": x for part, states in parts.items() for name, x in states.items()}
+        state = joined(
+            forecast=self.forecaster.init(rows, narrow),
+            features=self.features.init(rows, narrow, like),
+            tail=self.tail.init(rows, narrow),
+            calibration=self.calibration.init(rows, narrow),
+        )
         return state | {"count": narrow.new_zeros(rows)}
 
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
@@ -160,18 +159,18 @@ class TemporalAnomaly:
         x, direction = wide.clamp(-FARTHEST, FARTHEST).to(self.dtype), direction.to(self.dtype)
         place = torch.arange(x.shape[-1], device=x.device)
         real, count = place < taken[:, None], state["count"][:, None] + place
-        forecast_state, forecast = self.forecaster.update(_of(state, "forecast"), x, count, taken)
+        forecast_state, forecast = self.forecaster.update(part_of(state, "forecast"), x, count, taken)
         feature_state, found, noisy, sign = self.features.update(
-            _of(state, "features"), wide, forecast, direction, count, taken
+            part_of(state, "features"), wide, forecast, direction, count, taken
         )
         warm = real & (count >= self.warm_up)
         judged = len(PRIORS)
         number = (count - self.warm_up).clamp_(min=0.0)
-        tail_state, surprise = self.tail.update(_of(state, "tail"), found[:, :judged], count, warm, number, taken)
+        tail_state, surprise = self.tail.update(part_of(state, "tail"), found[:, :judged], count, warm, number, taken)
         surprises = torch.cat([surprise, found[:, judged:]], dim=1)
         together = surprises.square().square_().sum(1).sqrt_().sqrt_()
         calibration_state, nats = self.calibration.update(
-            _of(state, "calibration"), torch.where(warm, together * noisy, 0.0), number, taken
+            part_of(state, "calibration"), torch.where(warm, together * noisy, 0.0), number, taken
         )
         width = self.band * forecast.noise
         packed_readings = {
@@ -189,11 +188,5 @@ class TemporalAnomaly:
             name: reading.gather(1, known).to(value.dtype).masked_fill_(unknown, torch.nan)
             for name, reading in packed_readings.items()
         }
-        parts = {"forecast": forecast_state, "features": feature_state, "tail": tail_state}
-        parts["calibration"] = calibration_state
-        end = {f"{part}_{name}": x for part, states in parts.items() for name, x in states.items()}
+        end = joined(forecast=forecast_state, features=feature_state, tail=tail_state, calibration=calibration_state)
         return end | {"count": state["count"] + taken}, readings
-
-
-def _of(state: State, part: str) -> State:
-    return {name.removeprefix(f"{part}_"): x for name, x in state.items() if name.startswith(f"{part}_")}
