@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from detectors.cell import State
-from detectors.recurrence import bounded, decay_of, discounted_sum, last, resolution
+from detectors.recurrence import bounded, decay_of, discounted_sum, last, resolution, weight_of
 
 WINDOW: Final = 5
 MEDIAN: Final = 0.536
@@ -75,8 +75,10 @@ class Course:
             "mean": (level.nan_to_num(), self.tau),
         }
         sums = {name: discounted_sum(state[name], term, decay_of(tau)) for name, (term, tau) in terms.items()}
-        noise = torch.maximum(sums["size"] / _weight(count - 2, self.memory) / _SECOND, resolution(level))
-        drift = sums["drift"] ** 2 / _weight(count - 2, self.long)
+        known = (count - 2).clamp(min=0)  # as many second differences, of which 0 / 0 is not known
+        size = sums["size"] / weight_of(known, decay_of(self.memory))
+        noise = torch.maximum(size / _SECOND, resolution(level))
+        drift = sums["drift"] ** 2 / weight_of(known, decay_of(self.long))
         alike = (sums["product"] - drift) / (sums["square"] - drift)
         r = (1 + 2 * alike).nan_to_num(0.0).clamp(0.0, MOST_CORRELATED)
         soon, r = r * _trusted(count / 2), r * _trusted(count)
@@ -84,7 +86,7 @@ class Course:
         spread = ((1 - d) / (1 + d) * (1 + d * r) / (1 - d * r)).sqrt()
         standing = Standing(
             level=level,
-            mean=sums["mean"] / _weight(count, self.tau),
+            mean=sums["mean"] / weight_of(count, d),
             noise=noise,
             level_error=noise * _wider(soon) * (MEDIAN + (1 - MEDIAN) * soon),
             mean_error=noise * _wider(r) * torch.maximum(spread, MEDIAN / count.sqrt()),
@@ -102,9 +104,3 @@ def _trusted(count: Tensor) -> Tensor:
 def _wider(r: Tensor) -> Tensor:
     """Standard deviation of AR(1) noise over what its second differences make of it."""
     return (3 / ((1 - r) * (3 - r))).sqrt()
-
-
-def _weight(count: Tensor, tau: float) -> Tensor:
-    """The discounted sum of so many ones; NaN of none."""
-    decay = decay_of(tau)
-    return torch.where(count > 0, (1 - decay ** count.clamp(min=0)) / (1 - decay), nan)

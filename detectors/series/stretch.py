@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from detectors.cell import State
-from detectors.recurrence import decay_of, discounted_sum, last
+from detectors.recurrence import decay_of, discounted_sum, last, weight_of
 from detectors.series.reference import FIRST
 
 LENGTH: Final = 8
@@ -53,9 +53,9 @@ def update(state: State, x: Tensor, number: Tensor, steps: Tensor) -> tuple[Stat
     mean, before = means[:, 16:], means[:, 8:-8]
     known = (number - FIRST - SPAN + 1).clamp_(min=0)
     difference = (before - means[:, :-16]).abs_().mul_(known > 0)
-    total = discounted_sum(state["contrast"], difference, decay_of(TAU))
-    weight = (1 - decay_of(TAU) ** known.clamp_(min=1)) / (1 - decay_of(TAU))
+    decay = decay_of(TAU)
+    total = discounted_sum(state["contrast"], difference, decay)
     kept = steps[:, None] + torch.arange(SPAN - 1, device=x.device)
     end = {"recent": recent.gather(1, kept), "contrast": last(total, steps, state["contrast"])}
     edge = (1.5 * (new - old) - 0.5 * (newer - older)) / (LENGTH // 2)
-    return end, Stretch(mean, before, edge, total / weight)
+    return end, Stretch(mean, before, edge, total / weight_of(known.clamp_(min=1), decay))
