@@ -11,6 +11,7 @@ that. There are two levels: of five values, which is soon to tell, and a longer 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf, nan
 from typing import Final
@@ -34,6 +35,8 @@ SETTLED: Final = 8
 """Values from which the longer mean is one."""
 SPAN: Final = 16.0
 """Values after which it has forgotten what it was: as many are one of the n that the best is the best of."""
+_Estimate = tuple[Tensor, Tensor]
+"""A number and its standard deviation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,57 +137,39 @@ class SinceBest:
         """Take T steps; ``sign`` (R) are what values are multiplied with so that lower is better."""
         own, judged, seen = self._follow("judged", state, block, sign)
         others, reference, told = self._follow("reference", state, block, reference_sign)
-        steps = block.mask.sum(-1)
-        count = unpacked(judged.count, seen)
+        steps, count = block.mask.sum(-1), unpacked(judged.count, seen)
         step = block.step.to(count.dtype)
 
         def level(
-            name: str,
-            value: Tensor,
-            error: Tensor,
-            there: Tensor,
-            doubt: Tensor,
-            sigmas: float,
-            least: int,
-            span: float,
+            name: str, mine: _Estimate, other: _Estimate, least: int, sigmas: Tensor
         ) -> tuple[State, Level, Tensor]:
-            """One level: its state, itself, and the step (R, T) of its best."""
-            value = unpacked(value, seen)
-            now = held(unpacked(there, told).nan_to_num(), told, state[f"{name}_reference"])
-            first = torch.where(state[f"{name}_first"].isnan(), _first(now), state[f"{name}_first"])
-            lowest, at = torch.where(seen & (count >= least), value, inf).cummin(-1)
-            newer = (lowest <= state[f"{name}_best"][:, None]) & (lowest < inf)  # of equal ones the last, as cummin
-            found = {"best": lowest, "then": now.gather(-1, at), "step": step.gather(-1, at)}
-            kept = {key: torch.where(newer, x, state[f"{name}_{key}"][:, None]) for key, x in found.items()}
-            kept |= {
-                "reference": now,
-                "error": held(unpacked(doubt, told).nan_to_num(), told, state[f"{name}_error"]),
-            }
-            end = {f"{name}_{key}": last(x, steps, state[f"{name}_{key}"]) for key, x in kept.items()}
-            then = torch.where(kept["then"].isnan(), first[:, None], kept["then"])
-            limit = (sigmas + (2 * (count / span).clamp(min=2).log()).sqrt()) * unpacked(error, seen)
-            made = Level(value, kept["best"], limit, now, then, kept["error"])
-            return end | {f"{name}_first": first}, made, kept["step"]
+            """One level: its state, itself, and the step (R, T) of its best. It is one from ``least`` values on."""
+            before = part_of(state, name)
+            value, error = (unpacked(x, seen) for x in mine)
+            there, doubt = (unpacked(x, told).nan_to_num() for x in other)
+            now = held(there, told, before["reference"])
+            first = torch.where(before["first"].isnan(), _first(now), before["first"])
+            low = torch.where(seen & (count >= least), value, inf)
+            every = lowest({"best": low, "then": now, "step": step}, before)
+            every |= {"reference": now, "error": held(doubt, told, before["error"])}
+            end = {key: last(x, steps, before[key]) for key, x in every.items()} | {"first": first}
+            then = torch.where(every["then"].isnan(), first[:, None], every["then"])
+            found = Level(value, every["best"], sigmas * error, now, then, every["error"])
+            return joined(**{name: end}), found, every["step"]
 
         end, soon, best_step = level(
             "level",
-            judged.level,
-            judged.level_error,
-            reference.level,
-            reference.level_error,
-            self.sigmas,
+            (judged.level, judged.level_error),
+            (reference.level, reference.level_error),
             3,  # a median of two is their lower one
-            WINDOW,
+            self.sigmas + _chance(count / WINDOW),
         )
         longer, mean, _ = level(
             "mean",
-            judged.mean,
-            judged.mean_error,
-            reference.mean,
-            reference.mean_error,
-            self.long_sigmas,
+            (judged.mean, judged.mean_error),
+            (reference.mean, reference.mean_error),
             SETTLED,
-            SPAN,
+            self.long_sigmas + _chance(count / SPAN),
         )
         return own | others | end | longer, Comparison(soon, mean, unpacked(judged.noise, seen), count, best_step)
 
@@ -195,10 +180,29 @@ class SinceBest:
         return joined(**{name: after}), standing, seen
 
 
+def lowest(values: Mapping[str, Tensor], before: State) -> State:
+    """The running minimum of the first of the ``values`` (R, T), infinite where it is not known, and what the others
+    were there; ``before`` has what these were so far (R).
+
+    >>> values = {"best": torch.tensor([[3.0, 1.0, 2.0]]), "step": torch.tensor([[7.0, 8.0, 9.0]])}
+    >>> lowest(values, {"best": torch.tensor([2.5]), "step": torch.tensor([4.0])})["step"]
+    tensor([[4., 8., 8.]])
+    """
+    first = next(iter(values))
+    low, at = values[first].cummin(-1)
+    newer = (low <= before[first][:, None]) & (low < inf)  # of equal ones the last, as cummin has it
+    return {name: torch.where(newer, x.gather(-1, at), before[name][:, None]) for name, x in values.items()}
+
+
 def signed(block: Block, name: str, sign: Tensor) -> tuple[Tensor, Tensor]:
     """A series so that lower is better, and where it has a value that is one."""
     value = sign[:, None] * block.values[name]
     return value, block.mask & block.reported[name] & (value.abs() < ABSURD)
+
+
+def _chance(levels: Tensor) -> Tensor:
+    """How many standard deviations the best of so many independent levels is below them by chance."""
+    return (2 * levels.clamp(min=2).log()).sqrt()
 
 
 def _size(x: Tensor) -> Tensor:

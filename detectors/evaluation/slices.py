@@ -6,7 +6,7 @@ error of 3.8e-4 against 2.1e-4 on the experiment that mattered: choosing by the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf, nan
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from detectors.cell import Block, Output, State, from_before, verdict_of
-from detectors.evaluation.since_best import SinceBest, signed
+from detectors.evaluation.since_best import SinceBest, lowest, signed
 from detectors.kinds import Facts, Kind, Reading, Threshold
 from detectors.recurrence import held, last
 from detectors.streams import Stream
@@ -56,9 +56,8 @@ class Slices:
     """A metric of a slice against the same of the whole, or against the total of its phase.
 
     Bad where the slice is above its best (see `SinceBest`) while the whole improved, or clearly so while the whole did
-    not get worse. The best step of each is that of
-    its lowest (highest) value as reported: that is how a checkpoint is chosen. The cost is what the slice loses where
-    the whole is best.
+    not get worse. The best step of each is that of its lowest (highest) value as reported: that is how a checkpoint is
+    chosen. The cost is what the slice loses where the whole is best.
     """
 
     compare: SinceBest = field(default_factory=SinceBest)
@@ -85,8 +84,8 @@ class Slices:
 
     def rewind(self, now: State, then: State, step: int) -> State:
         """See `detectors.cell.Rewinding`."""
-        lowest = {"lowest_step": ("lowest",), "whole_lowest_step": ("whole_lowest", "there")}
-        return self.compare.rewind(now, from_before(now, then, step, lowest), step)
+        at_lowest = {"lowest_step": ("lowest",), "whole_lowest_step": ("whole_lowest", "there")}
+        return self.compare.rewind(now, from_before(now, then, step, at_lowest), step)
 
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """See `detectors.cell.Cell.update`."""
@@ -97,39 +96,23 @@ class Slices:
         whole, told = signed(block, "reference", reference_sign)
         newest = held(judged, seen, state["newest"])  # (R, T) also where only the whole is reported
         step = block.step.to(newest.dtype)
-        low, when = torch.where(seen, judged, inf), ("lowest", "lowest_step", "lowest_step")
-        lowest, lowest_step, _ = _lowest(low, step, step, [state[name] for name in when])
-        low, when = torch.where(told, whole, inf), ("whole_lowest", "whole_lowest_step", "there")
-        whole_lowest, whole_step, there = _lowest(low, step, newest, [state[name] for name in when])
-        cost = (there - lowest) / lowest.abs()
+        best = lowest({"lowest": torch.where(seen, judged, inf), "lowest_step": step}, state)
+        best |= lowest(
+            {"whole_lowest": torch.where(told, whole, inf), "whole_lowest_step": step, "there": newest}, state
+        )
+        low = best["lowest"]
+        cost = (best["there"] - low) / low.abs()
         bad = now.parted(*(thresholds[each.name] for each in (WORSE, FALL, SLOW_WORSE, SLOW_FALL)))
         steps = block.mask.sum(-1)
-        remembered = {
-            "lowest": lowest,
-            "lowest_step": lowest_step,
-            "whole_lowest": whole_lowest,
-            "whole_lowest_step": whole_step,
-            "there": there,
-            "newest": newest,
-        }
         readings = {
             "slice_rise_ratio": torch.where(known, now.rise_ratio(), torch.nan),
-            "slice_best": torch.where(lowest.isfinite(), sign[:, None] * lowest, torch.nan),
-            "slice_best_step": lowest_step,
-            "whole_best_step": whole_step,
+            "slice_best": torch.where(low.isfinite(), sign[:, None] * low, torch.nan),
+            "slice_best_step": best["lowest_step"],
+            "whole_best_step": best["whole_lowest_step"],
             "slice_cost_ratio": torch.where(cost.isfinite(), cost, torch.nan),
         }
         return Output(
-            compared | {name: last(value, steps, state[name]) for name, value in remembered.items()},
+            compared | {name: last(value, steps, state[name]) for name, value in (best | {"newest": newest}).items()},
             readings,
             {"slice_divergence": verdict_of(judgeable, bad)},
         )
-
-
-def _lowest(value: Tensor, step: Tensor, other: Tensor, before: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """The running minimum (R, T), the step it was at, and what ``other`` was there; ``before`` are those so far (R)."""
-    low, index = value.cummin(-1)
-    newer = (low <= before[0][:, None]) & (low < inf)  # of equal ones the last, as cummin has it
-    found = low, step.gather(-1, index), other.gather(-1, index)
-    first, second, third = (torch.where(newer, x, kept[:, None]) for x, kept in zip(found, before, strict=True))
-    return first, second, third
