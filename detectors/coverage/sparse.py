@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from torch import Tensor
 from detectors.cell import Block, Output, State, verdict_of
 from detectors.kinds import Facts, Kind, Reading, Threshold
 from detectors.recurrence import decay_of, discounted_sum, last
-from detectors.streams import Stream
+from detectors.streams import VALUES, Stream
 
 DISTANCE = Threshold(
     "coverage_distance_limit", 1.0, "Distance to the nearest reference, in standardised features, that is far."
@@ -57,17 +58,7 @@ SPARSE = Kind(
         "coverage_neighbour_error_ratio",
     ),
 )
-_MEANS = (
-    "distance",
-    "density",
-    "own_distance",
-    "own_density",
-    "error_ratio",
-    "error_near",
-    "error_between",
-    "error_far",
-    *(f"{of}_error{where}" for of in ("model", "copied") for where in ("", "_near", "_between", "_far")),
-)
+MEANS: Final = tuple(name for name in VALUES["coverage"].row if name not in {"samples", "references"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +96,7 @@ class SparseCoverage:
     def init(self, rows: int, slots: int, like: Tensor) -> State:
         """Weighted sums of what is averaged and their weights (R)."""
         del slots
-        return {f"{of}_{name}": like.new_zeros(rows) for of in ("sum", "weight") for name in _MEANS}
+        return {f"{of}_{name}": like.new_zeros(rows) for of in ("sum", "weight") for name in MEANS}
 
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """See `detectors.cell.Cell.update`."""
@@ -113,7 +104,7 @@ class SparseCoverage:
         size = values["samples"].nan_to_num(0.0).clamp(0.0, 1e9)
         sums: State = {}
         mean: dict[str, Tensor] = {}
-        for name in _MEANS:
+        for name in MEANS:
             given = block.mask & values[name].isfinite() & (size > 0)
             weight = torch.where(given, size, 0.0)
             value = torch.where(given, values[name].clamp(0.0, 1e9), 0.0)
