@@ -22,8 +22,8 @@ class Health:
     """Judges a series by its own past: what is far above a noise of 0.3 % is nothing beside one of 50 %.
 
     Spikes and oscillation are judged for losses; spikes for metrics and slices too, where the better direction is
-    known; plateaus for totals only, divergence too and for
-    the components of a phase that reports no total. All else is unknown.
+    known; plateaus for totals only; divergence for totals and for the components of a phase that reports no total. All
+    else is unknown.
 
     >>> import torch
     >>> from detectors.streams import ROLES
