@@ -29,13 +29,10 @@ from losswatch.schema import Finding
 
 log: Final = logging.getLogger(__name__)
 
-
 PAIR_VALUES: Final[Mapping[Pair, Sequence[str]]] = dict.fromkeys(PAIRS, ("reference", "judged")) | {
     "formulas": ("reference", "judged", "reference_scale", "judged_scale")
 }
 """What the blocks of pairs hold."""
-
-
 SCORE_STEPS: Final = 4
 """Most records of a row in one block of scores: each step of it holds all the samples that are kept."""
 
@@ -69,7 +66,6 @@ class Gathering:
         """Counts the records: a piece says which one it is of."""
         self._told: list[Finding] = []
         """What was found before a job went back: later ones come after it whatever their step is."""
-
         self._clear()
 
     def _clear(self) -> None:
