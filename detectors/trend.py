@@ -114,11 +114,12 @@ class Trend:
         sums = {name: discounted_sum(state[name], term, decay_of(tau)) for name, (term, tau) in terms.items()}
         past = sums["slow"] / sums["slow_weight"]
         noise = torch.maximum((0.5 * sums["square"] / sums["square_weight"]).sqrt(), resolution(past))
+        estimate, error = correlation(sums)
         movement = Movement(
             recent=sums["fast"] / sums["fast_weight"],
             past=past,
             noise=noise,
-            correlation=correlation(sums),
+            correlation=usable(estimate, MOST_CORRELATED),
             count=count,
             spread=spread_of(self.fast, self.slow),
         )
@@ -126,7 +127,7 @@ class Trend:
             recent=past,
             past=sums["long"] / sums["long_weight"],
             noise=noise,
-            correlation=correlation(sums, CAUTIOUS, doubt=1.0),
+            correlation=usable(estimate + error, CAUTIOUS),
             count=count,
             spread=spread_of(self.slow, self.long),
         )
@@ -157,20 +158,20 @@ def wander_of(correlation: Tensor) -> Tensor:
     return (1 + correlation).sqrt() / (1 - correlation)
 
 
-def correlation(sums: State, most_correlated: float = MOST_CORRELATED, doubt: float = 0.0) -> Tensor:
-    """The lag-1 correlation.
+def correlation(sums: State) -> tuple[Tensor, Tensor]:
+    """The lag-1 correlation as estimated, which may be of any size, and its standard error, about ``1 / sqrt(2 n)``.
 
     From discounted sums of differences: ``drift`` and ``square`` of those over one value, ``wide`` of the squares
-    of those over two, ``square_weight`` of how many there are. The correlation is raised by ``doubt`` standard
-    errors of its estimate, about ``1 / sqrt(2 n)`` each.
+    of those over two, ``square_weight`` of how many there are.
     """
     drift = sums["drift"] / sums["square_weight"]
     single = sums["square"] / sums["square_weight"] - drift**2
     double = sums["wide"] / sums["square_weight"] - 4 * drift**2  # one term fewer: forgotten once warm
-    error = 1 / (2 * sums["square_weight"]).sqrt()
     noisy = single > 1e-9 * drift**2  # else it is a straight line, and what is left of it is rounding
-    return (
-        (torch.where(noisy, double / single - 1, 0.0).nan_to_num(0.0) + doubt * error)
-        .nan_to_num(0.0)
-        .clamp(0.0, most_correlated)
-    )
+    found = torch.where(noisy, double / single - 1, 0.0).nan_to_num(0.0)
+    return found, 1 / (2 * sums["square_weight"]).sqrt()
+
+
+def usable(correlation: Tensor, most: float) -> Tensor:
+    """An estimated correlation from 0 to ``most``, which is below 1; 0 where it is not known."""
+    return correlation.nan_to_num(0.0).clamp(0.0, most)

@@ -9,16 +9,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
 
 import torch
 from torch import Tensor
 
 from detectors.cell import State
 from detectors.recurrence import bounded, carry, decay_of, discounted, discounted_sum, last, previous, resolution
-from detectors.trend import correlation, wander_of
-
-NOISE: Final = ("drift", "square", "square_weight", "wide")
+from detectors.trend import NOISE, correlation, usable, wander_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +60,8 @@ class Regression:
         )
         determinant = s0 * s2 - s1**2
         level = (s2 * y - s1 * y1) / determinant
-        wandering = wander_of(
-            correlation(sums, most_correlated=0.95, doubt=2.0)
-        )  # measured: see docs/findings/predictions.md
+        estimate, error = correlation(sums)
+        wandering = wander_of(usable(estimate + 2 * error, 0.95))  # measured: see docs/findings/predictions.md
         noise = torch.maximum((0.5 * sums["square"] / sums["square_weight"]).sqrt() * wandering, resolution(level))
         line = Line(level, (s1 * y - s0 * y1) / determinant, noise * gain, count)
         new = {"y": y, "y1": y1, **sums, "newest": value, "difference": difference, "count": count}
