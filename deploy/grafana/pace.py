@@ -6,7 +6,7 @@ from typing import Final
 
 from deploy.grafana.panels import GONE, QUIET, About, Panel, Query, lines
 from deploy.grafana.promql import SERVICE, per_second, quantile
-from deploy.grafana.publishers import event_age, records
+from deploy.grafana.publishers import event_age, records, samples
 
 MOST_PARTITIONS: Final = 25
 
@@ -14,18 +14,7 @@ MOST_PARTITIONS: Final = 25
 def rate() -> list[Panel]:
     return [
         records(),
-        lines(
-            About(
-                "Steps and samples",
-                "What the records hold: training steps and prediction samples taken in per second.",
-                "suffix: /s",
-                width=8,
-                absent=GONE,
-            ),
-            Query(per_second("losswatch_steps_total"), "steps"),
-            Query(per_second("losswatch_samples_total"), "samples"),
-            low=0,
-        ),
+        samples(),
         lines(
             About(
                 "Batch size",

@@ -28,6 +28,22 @@ def records() -> Panel:
     )
 
 
+def samples() -> Panel:
+    """What the records hold."""
+    return lines(
+        About(
+            "Steps and samples",
+            "What the records hold: training steps and prediction samples taken in per second.",
+            "suffix: /s",
+            width=8,
+            absent=GONE,
+        ),
+        Query(per_second("losswatch_steps_total"), "steps"),
+        Query(per_second("losswatch_samples_total"), "samples"),
+        low=0,
+    )
+
+
 def dead_letters() -> Panel:
     """Dead letters by topic and reason."""
     return lines(
@@ -178,18 +194,6 @@ def _runs() -> list[Panel]:
 
 def board() -> Board:
     """The dashboard."""
-    samples = lines(
-        About(
-            "Steps and samples",
-            "Taken in per second: training steps and prediction samples.",
-            "suffix: /s",
-            width=8,
-            absent=GONE,
-        ),
-        Query(per_second("losswatch_steps_total"), "steps"),
-        Query(per_second("losswatch_samples_total"), "samples"),
-        low=0,
-    )
     return Board(
         uid="losswatch-publishers",
         title="losswatch / Publishers",
@@ -198,7 +202,7 @@ def board() -> Board:
         annotations=(alerts(),),
         sections=(
             ("In the time shown", _tiles()),
-            ("Arriving", [records(), samples, event_age()]),
+            ("Arriving", [records(), samples(), event_age()]),
             ("Lost, repeated, unusable", _losses()),
             ("By run", _runs()),
         ),
