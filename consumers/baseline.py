@@ -17,7 +17,7 @@ def own_errors(item: Item) -> Floats:
     record = item.record
     if record.errors:
         return np.asarray(next(iter(record.errors.values())), dtype=np.float64)
-    if item.label is None or record.kind in {None, "summary"}:
+    if item.label is None or record.values is None:
         return np.full(record.size, nan)
     if item.predicted is not None:
         return np.not_equal(item.predicted, item.label).astype(np.float64)
@@ -39,7 +39,7 @@ def neighbour_errors(item: Item, nearest: Ints) -> Floats:
         if name not in record.targets or name not in references.targets:
             return np.full(record.size, nan)
         return np.abs(np.asarray(record.targets[name], dtype=np.float64) - references.targets[name][nearest])
-    if item.label is None or record.kind in {None, "summary"}:
+    if item.label is None or record.values is None:
         return np.full(record.size, nan)
     known = references.labels[nearest]
     return np.where(known == UNLABELLED, nan, (known != item.label).astype(np.float64))

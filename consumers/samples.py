@@ -74,7 +74,8 @@ def item_of(rows: Rows, run: Run, record: Predictions, order: int, settle: Calla
     if classes and predictions is None:
         return None
     known = len(run.classes.names)
-    labels = row("labels", known) if label is not None and classes else None
+    known_each = predicted is not None or record.kind != "summary"
+    labels = row("labels", known) if label is not None and classes and known_each else None
     others = [key for key in run.streams if key.stream == "labels" and key.phase != TRAIN]
     judged = [rows.sampled(run, key, known, settle) for key in others] if labels and record.phase == TRAIN else []
     return Item(
@@ -111,7 +112,8 @@ def _classes(run: Run, record: Predictions) -> tuple[int, Ints | None]:
         return max(2, len(run.classes.names)), predicted
     if record.mean is not None and record.kind == "summary":
         run.classes.add_outputs(len(record.mean))
-        return len(record.mean), None
+        single = None if record.values is None else run.classes.slots_of(record.values)  # type: ignore[arg-type]  # labels
+        return len(record.mean), single
     values = matrix_of(record)
     run.classes.add_outputs(values.shape[1])
     if record.labels is None or run.classes.is_first(values.shape[1]):

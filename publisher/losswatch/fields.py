@@ -122,13 +122,11 @@ def _of_kind(value: Any, info: ValidationInfo) -> AnyFloats | Ints | list[Label]
             if matrix.shape[1] < 2:
                 raise ValueError(f"expected N x C numbers with at least 2 classes, found shape {matrix.shape}")
             return matrix
-        case "classes":
+        case "classes" | "summary" if value is not None:
             labels = _sample_labels(value)
             if len(labels) == 0:
                 raise ValueError("expected at least one label")
             return labels
-        case "summary" if value is not None:
-            raise ValueError("a summary has no values")
         case None if value is not None and "kind" in info.data:
             raise ValueError("values need a kind")
     return None
@@ -192,6 +190,7 @@ Predicted = Annotated[
 ]
 """Floats (N, C), N labels or nothing, by the record's ``kind``, which stands before it."""
 _MATRIX: Final = _array(_array(_NUMBER, MAX_VALUES) | {"minItems": 2}, MAX_VALUES) | {"minItems": 1}
+_LABELS: Final = _array(_LABEL, MAX_VALUES) | {"minItems": 1}
 PREDICTED_BY_KIND: Final[list[Any]] = [
     {
         "if": {"properties": {"kind": {"enum": kinds}}, "required": ["kind"]},
@@ -199,8 +198,8 @@ PREDICTED_BY_KIND: Final[list[Any]] = [
     }
     for kinds, values, required in (
         (["probabilities", "logits"], _MATRIX, ["values"]),
-        (["classes"], _array(_LABEL, MAX_VALUES) | {"minItems": 1}, ["values"]),
-        (["summary"], {"type": "null"}, ["n", "mean", "counts"]),
+        (["classes"], _LABELS, ["values"]),
+        (["summary"], {"anyOf": [_LABELS, {"type": "null"}]}, ["n", "mean", "counts"]),
     )
 ]
 """What a JSON Schema can say about `Predicted`."""

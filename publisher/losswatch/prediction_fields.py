@@ -14,6 +14,7 @@ from losswatch.devices import OnDevice
 from losswatch.notices import text_of
 from losswatch.samples import MATRICES, MAX_SHIPPED, WIDE, NotABatch, Reference, Sampled
 
+PER_SAMPLE: Final = ("labels", "slices", "embeddings", "features")
 NAMED: Final = ("errors", "targets")
 """Fields that hold per-sample numbers by name."""
 
@@ -31,11 +32,13 @@ def prediction_fields(sampled: Sampled, complain: Callable[[str], object]) -> di
     if sampled.kind is not None:
         values = arrays.pop(sampled.kind)
         if isinstance(values, OnDevice) and values.reduced:
-            return _summary(sampled.phase, step, np.asarray(values.read().tolist()))
-        read = _labels if sampled.kind == "classes" else partial(_matrix, name=sampled.kind)
-        fields |= {"kind": sampled.kind, "values": read(values)}
-        if (count := len(fields["values"])) == 0:
-            raise NotABatch(f"{sampled.kind} has no rows")
+            fields |= _summary(np.asarray(values.read().tolist()), each=bool(arrays or sampled.errors))
+            count = fields["n"]
+        else:
+            read = _labels if sampled.kind == "classes" else partial(_matrix, name=sampled.kind)
+            fields |= {"kind": sampled.kind, "values": read(values)}
+            if (count := len(fields["values"])) == 0:
+                raise NotABatch(f"{sampled.kind} has no rows")
     for name in WIDE:
         if name in arrays:
             count = _keep(fields, name, arrays.pop(name), partial(_wide, name=name), count, complain)
@@ -46,6 +49,8 @@ def prediction_fields(sampled: Sampled, complain: Callable[[str], object]) -> di
     readers: dict[str, Callable[[Any], Any]] = {"labels": _labels, "slices": _slices}
     for place, captured in arrays.items():
         _keep(fields, place, captured, readers[place], count, complain)
+    if fields.get("kind") == "summary":
+        return _needed(fields)
     if sampled.kind in MATRICES:
         if fields["values"].size > MAX_SHIPPED:
             return summary_fields(fields)
@@ -64,22 +69,23 @@ def reference_fields(reference: Reference, complain: Callable[[str], object]) ->
 
 
 def summary_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The same batch as a summary: means over its samples, entropies in nats."""
+    """The same batch with a summary of its values: means over its samples, entropies in nats."""
     values = np.asarray(fields["values"], dtype=np.float64)
     with np.errstate(all="ignore"):
         if fields["kind"] == "logits":
             powers = np.exp(values - values.max(axis=1, keepdims=True))
             values = powers / powers.sum(axis=1, keepdims=True)
         entropy = -(values * np.log(np.where(values > 0, values, 1.0))).sum(axis=1)
-    counts = np.bincount(values.argmax(axis=1), minlength=values.shape[1])
-    ends = [entropy.mean(), values.max(axis=1).mean(), len(values)]
-    return _summary(fields["phase"], fields["step"], np.concatenate([values.mean(axis=0), counts, ends]))
+    predicted = values.argmax(axis=1)
+    counts = np.bincount(predicted, minlength=values.shape[1])
+    ends = [len(values), entropy.mean(), values.max(axis=1).mean()]
+    numbers = np.concatenate([ends, values.mean(axis=0), counts, predicted])
+    return _needed(dict(fields) | _summary(numbers, each=True))
 
 
 def every(stride: int, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The same batch with every ``stride``-th of its samples."""
-    per_sample = ("values", "labels", "slices", "embeddings", "features")
-    thinner = {name: value[::stride] if name in per_sample else value for name, value in fields.items()}
+    """The same batch with every ``stride``-th of its samples; a summary still is one of all of them."""
+    thinner = {name: value[::stride] if name in ("values", *PER_SAMPLE) else value for name, value in fields.items()}
     for group in NAMED:
         if group in fields:
             thinner[group] = {name: values[::stride] for name, values in fields[group].items()}
@@ -93,14 +99,13 @@ def half(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return values if (np.isinf(rounded) & np.isfinite(values)).any() else rounded
 
 
-def _summary(phase: str, step: int, numbers: npt.NDArray[np.float64]) -> dict[str, Any]:
+def _summary(numbers: npt.NDArray[np.float64], each: bool) -> dict[str, Any]:
     """The fields of a summary whose numbers are as `losswatch.samples.summary_of_probabilities` has them."""
-    width = (len(numbers) - 3) // 2
-    mean, counts = numbers[:width], numbers[width : 2 * width]
-    entropy, largest, count = numbers[2 * width :].tolist()
-    return {
-        "phase": phase,
-        "step": step,
+    count, entropy, largest = numbers[:3].tolist()
+    ends = 3, len(numbers) - (int(count) if each else 0)
+    mean, counts = numbers[slice(*ends)].reshape(2, -1)
+    predicted = {"values": numbers[ends[1] :].astype(np.int64)} if each else {}
+    return predicted | {
         "kind": "summary",
         "n": int(count),
         "mean": mean.astype(np.float32),  # of 100,000 classes it must fit into a record
@@ -108,6 +113,13 @@ def _summary(phase: str, step: int, numbers: npt.NDArray[np.float64]) -> dict[st
         "mean_entropy": entropy,
         "mean_max": largest,
     }
+
+
+def _needed(summary: dict[str, Any]) -> dict[str, Any]:
+    """Without the samples' classes where nothing goes with them."""
+    if "values" in summary and not summary.keys() & {*PER_SAMPLE, *NAMED}:
+        del summary["values"]
+    return summary
 
 
 def _keep(

@@ -18,7 +18,7 @@ from losswatch.columns import columns, joined, picked, thinned
 from losswatch.encoding import JSON, MSGPACK, decode, encode
 from losswatch.headers import cloud_event
 from losswatch.notices import Notices, text_of
-from losswatch.prediction_fields import NAMED, every, prediction_fields, reference_fields, summary_fields
+from losswatch.prediction_fields import NAMED, PER_SAMPLE, every, prediction_fields, reference_fields, summary_fields
 from losswatch.samples import MATRICES, WIDE, NotABatch, Reference, Sampled
 
 MAX_RECORD_BYTES: Final = 900_000
@@ -110,12 +110,11 @@ class Records:
             return []
         record = schema.Predictions.model_validate(self._common() | fields)
         value = encode(record, self._content_type)
-        while len(value) > MAX_RECORD_BYTES and any(name in fields for name in (*WIDE, *NAMED)):
-            fields = every(math.ceil(len(value) / MAX_RECORD_BYTES), fields)
-            record = schema.Predictions.model_validate(self._common() | fields)
-            value = encode(record, self._content_type)
-        if len(value) > MAX_RECORD_BYTES and fields.get("kind") in MATRICES:
-            record = schema.Predictions.model_validate(self._common() | summary_fields(fields))
+        while len(value) > MAX_RECORD_BYTES:
+            smaller = _smaller(fields, record.size, math.ceil(len(value) / MAX_RECORD_BYTES))
+            if smaller is None:
+                break
+            record = schema.Predictions.model_validate(self._common() | (fields := smaller))
             value = encode(record, self._content_type)
         if len(value) > MAX_RECORD_BYTES:
             return self._too_large(1, f"the predictions of step {fields['step']}", len(value))
@@ -185,3 +184,15 @@ def _without(fields: dict[str, Any], place: Sequence[str | int]) -> dict[str, An
         kept = {key: item for key, item in value.items() if str(key) != str(place[1])}
         return {**fields, str(name): kept}
     return {key: item for key, item in fields.items() if key != name}
+
+
+def _smaller(fields: Mapping[str, Any], samples: int, times: int) -> dict[str, Any] | None:
+    """The batch in about so many times fewer bytes; None where nothing can be left out."""
+    kind, single = fields.get("kind"), fields.keys() & {*PER_SAMPLE, *NAMED}
+    if samples > 1 and ("values" in fields or kind is None) and (kind not in MATRICES or single & {*WIDE, *NAMED}):
+        return every(times, fields)
+    if kind in MATRICES:
+        return summary_fields(fields)
+    if kind == "summary" and single:
+        return {name: value for name, value in fields.items() if name not in {"values", *single}}
+    return None

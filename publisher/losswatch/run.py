@@ -155,7 +155,8 @@ class Run:
         A model that predicts no classes has none of the three; its embeddings, features or errors are enough.
         Arrays may be torch tensors on any device, numpy arrays or lists; they are copied at the call.
         Of a batch of more than a million numbers only some rows are, and one too large to ship (65,536
-        numbers) is sent as a summary: mean, counts and mean entropy. Values travel in half precision.
+        numbers) is sent as a summary: mean, counts and mean entropy, and the argmax of each sample
+        where labels or the like go with it. Values travel in half precision.
 
         Parameters
         ----------

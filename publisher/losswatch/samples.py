@@ -6,6 +6,7 @@ import math
 import sys
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from losswatch import tensors
@@ -77,8 +78,9 @@ def capture(
     rows = chosen(count, max(most, 1), ids)
     taken = len(range(*rows.indices(count))) if isinstance(rows, slice) else len(rows)
     large = kind in MATRICES and taken * width > MAX_SHIPPED
-    reduce = {"probabilities": summary_of_probabilities, "logits": summary_of_logits}[str(kind)] if large else None
-    copied = {} if kind is None else {kind: tensors.copied(values, rows, reduce)}
+    # What goes with the samples is of little use without their classes.
+    summary = partial(summary_of_logits if kind == "logits" else summary_of_probabilities, each=bool(arrays or errors))
+    copied = {} if kind is None else {kind: tensors.copied(values, rows, summary if large else None)}
     copied |= {name: tensors.copied(value, rows) for name, value in arrays.items()}
     faults, truths = ({name: tensors.copied(x, rows) for name, x in named.items()} for named in (errors, targets))
     cost = taken * (width + sum(wide) + len(arrays) + len(faults) + len(truths))
@@ -140,16 +142,16 @@ def _hashes(ids: Any) -> Sequence[int]:
     ]
 
 
-def summary_of_logits(logits: Any) -> Any:
+def summary_of_logits(logits: Any, each: bool = False) -> Any:
     """As `summary_of_probabilities`, of logits."""
-    return summary_of_probabilities(sys.modules["torch"].softmax(logits.float(), dim=1))
+    return summary_of_probabilities(sys.modules["torch"].softmax(logits.float(), dim=1), each)
 
 
-def summary_of_probabilities(probabilities: Any) -> Any:
-    """(2C + 3) float64 on the device of the torch tensor (N, C), none of it waited for.
+def summary_of_probabilities(probabilities: Any, each: bool = False) -> Any:
+    """(3 + 2C) float64 on the device of the torch tensor (N, C), none of it waited for.
 
-    Mean probability and argmax count of each class, mean entropy in nats, mean of the largest
-    probability, and N.
+    N, mean entropy in nats, mean of the largest probability; mean probability and argmax count of
+    each class; with ``each`` the N argmaxes too.
     """
     torch = sys.modules["torch"]
     p = probabilities.float()
@@ -157,5 +159,5 @@ def summary_of_probabilities(probabilities: Any) -> Any:
     ones = torch.ones_like(index, dtype=torch.float64)
     counts = torch.zeros(p.shape[1], dtype=torch.float64, device=p.device).scatter_add_(0, index, ones)
     entropy = -torch.special.xlogy(p, p).sum(dim=1)
-    ends = torch.stack([entropy.double().mean(), top.double().mean(), ones.sum()])
-    return torch.cat([p.double().mean(dim=0), counts, ends])
+    ends = torch.stack([ones.sum(), entropy.double().mean(), top.double().mean()])
+    return torch.cat([ends, p.double().mean(dim=0), counts, *([index.double()] if each else [])])

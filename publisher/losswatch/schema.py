@@ -237,7 +237,8 @@ class Predictions(Record):
     kind: Literal["probabilities", "logits", "classes", "summary"] | None = None
     """What ``values`` holds."""
     values: Predicted = None
-    """Floats (N, C) for probabilities and logits; N labels for classes; nothing for a summary."""
+    """Floats (N, C) for probabilities and logits; N labels for classes. Summary: N predicted classes where labels,
+    slices, embeddings, features or errors go with it, else nothing."""
     labels: SampleLabels | None = None
     """N true classes."""
     slices: Slices | None = None

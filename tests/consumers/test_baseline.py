@@ -78,7 +78,7 @@ def test_bins_of_distance_have_a_baseline_of_their_own() -> None:
     assert reading(fleet, "neighbour_error_far_ratio") == pytest.approx(9.0 / 2, rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["logits", "classes"])
+@pytest.mark.parametrize("kind", ["logits", "classes", "summary"])
 def test_a_classifier_is_compared_with_the_label_of_its_nearest_training_sample(kind: str) -> None:
     x, y = load_iris(return_X_y=True)
     x = x.astype(np.float32).astype(np.float64)
@@ -90,10 +90,11 @@ def test_a_classifier_is_compared_with_the_label_of_its_nearest_training_sample(
     assert wrong > 0
     names = ["setosa", "versicolor", "virginica"]
     values: Any = 5.0 * np.eye(3)[predicted] if kind == "logits" else [names[place] for place in predicted]
+    whole: Any = {"n": 90, "mean": np.full(3, 1 / 3), "counts": np.full(3, 30)} if kind == "summary" else {}
     fleet = taken(
         make_start("r", classes=names),
         Reference(run="r", time=0.0, features=x[train], labels=[names[place] for place in y[train]]),
-        Predictions(**COMMON, step=0, kind=kind, values=values, features=x[val], labels=y[val].tolist()),
+        Predictions(**COMMON, step=0, kind=kind, values=values, features=x[val], labels=y[val].tolist(), **whole),
     )
     assert reading(fleet, "neighbour_error") == pytest.approx(wrong)
     assert reading(fleet, "neighbour_error_ratio") == pytest.approx((predicted != y[val]).mean() / wrong)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import accuracy_score, f1_score, precision_score
 
 import losswatch
 from consumers.picture import Painter
@@ -28,17 +29,24 @@ ENTROPIES: Final = (
 )
 
 
-def readings(record: Predictions) -> dict[str, float]:
+def told(*records: Predictions) -> dict[str, float]:
+    """All readings of the phase."""
     fleet = a_fleet()
-    assert fleet.take(decoded([record]))[1] == []
+    assert fleet.take(decoded(records))[1] == []
     found = Painter(fleet, 1e9).paint(0.0).of_run("r")
-    return {name: found[name][record.phase,] for name in (*ENTROPIES, "unique_classes")}
+    phase = records[0].phase
+    return {name: values[phase,] for name, values in found.items() if (phase,) in values}
 
 
-def sent(logits: torch.Tensor) -> Predictions:
+def readings(record: Predictions) -> dict[str, float]:
+    found = told(record)
+    return {name: found[name] for name in (*ENTROPIES, "unique_classes")}
+
+
+def sent(logits: torch.Tensor, **more: Any) -> Predictions:
     transport = MemoryTransport()
     with losswatch.start("r", transport=transport, advice="off") as run:
-        run.predictions(0, logits=logits)
+        run.predictions(0, logits=logits, **more)
     records = [decode(each.value, content_type(each.headers)) for each in transport.records]
     return next(record for record in records if isinstance(record, Predictions))
 
@@ -51,8 +59,8 @@ def by_hand(logits: torch.Tensor) -> dict[str, float]:
     whole = -float(mean @ np.log(mean)) / size
     each = float(np.mean([-row @ np.log(row) for row in p])) / size
     perplexity = (np.exp(whole * size) - 1) / (p.shape[1] - 1)
-    told = dict(zip(ENTROPIES, (whole, each, whole - each, perplexity, mean.max()), strict=True))
-    return told | {"unique_classes": float(len(np.unique(p.argmax(1))))}
+    made = dict(zip(ENTROPIES, (whole, each, whole - each, perplexity, mean.max()), strict=True))
+    return made | {"unique_classes": float(len(np.unique(p.argmax(1))))}
 
 
 @pytest.mark.parametrize(
@@ -73,3 +81,27 @@ def test_samples_and_their_summary_give_the_same_readings(classes: int) -> None:
     whole = {"phase": "test", "step": 3, "kind": "logits", "values": values}
     found = readings(Predictions(**common, **whole))
     assert readings(Predictions(**common, **summary_fields(whole))) == pytest.approx(found, abs=1e-6)
+
+
+@pytest.mark.parametrize("classes", [1000, 3000])
+def test_labels_are_judged_where_the_batch_is_too_large_to_ship(classes: int) -> None:
+    generator = torch.Generator().manual_seed(classes)
+    labels = torch.randint(0, 40, (256,), generator=generator)
+    aim = torch.where(torch.rand(256, generator=generator) < 0.7, labels, 40 - labels)
+    logits = torch.randn(256, classes, generator=generator) + 20 * torch.nn.functional.one_hot(aim, classes)
+    record = sent(logits, labels=labels, features=torch.randn(256, 3, generator=generator))
+    assert (record.kind, record.n, record.features is None) == ("summary", 256, False)
+    found, truth, predicted = told(record), labels.numpy(), logits.argmax(1).numpy()
+    want = {
+        "label_accuracy_ratio": accuracy_score(truth, predicted),
+        "macro_f1_ratio": f1_score(truth, predicted, average="macro", zero_division=0),
+        "weighted_precision_ratio": precision_score(truth, predicted, average="weighted", zero_division=0),
+    }
+    assert {name: found[name] for name in want} == pytest.approx(want, abs=1e-6)
+
+
+def test_labels_of_a_summary_without_the_classes_of_its_samples_say_nothing_of_accuracy() -> None:
+    record = Predictions(
+        run="r", time=0.0, phase="val", step=0, kind="summary", n=2, mean=[0.5, 0.5], counts=[1, 1], labels=[0, 1]
+    )
+    assert not any(name.startswith(("label", "macro", "class_recall")) for name in told(record))

@@ -111,11 +111,37 @@ def test_the_summary_made_on_the_device_is_the_one_made_on_the_host(kind: str, n
     values = torch.randn(n, c, generator=generator)
     made = {"logits": samples.summary_of_logits, "probabilities": samples.summary_of_probabilities}
     values = values if kind == "logits" else torch.softmax(values, dim=1)
-    host = summary_fields({"phase": "test", "step": 0, "kind": kind, "values": values.numpy()})
-    device = made[kind](values).numpy()
-    np.testing.assert_allclose(device[:c], host["mean"], atol=1e-6)
-    np.testing.assert_array_equal(device[c : 2 * c], host["counts"])
-    np.testing.assert_allclose(device[2 * c :], [host["mean_entropy"], host["mean_max"], host["n"]], atol=1e-5)
+    labels = list(range(n))
+    host = summary_fields({"phase": "test", "step": 0, "kind": kind, "values": values.numpy(), "labels": labels})
+    device = made[kind](values, each=True).numpy()
+    np.testing.assert_allclose(device[:3], [host["n"], host["mean_entropy"], host["mean_max"]], atol=1e-5)
+    np.testing.assert_allclose(device[3 : 3 + c], host["mean"], atol=1e-6)
+    np.testing.assert_array_equal(device[3 + c : 3 + 2 * c], host["counts"])
+    np.testing.assert_array_equal(device[3 + 2 * c :], host["values"])
+    np.testing.assert_array_equal(made[kind](values).numpy(), device[: 3 + 2 * c])
+
+
+def test_the_classes_of_single_samples_go_with_a_summary_where_they_are_needed() -> None:
+    values = np.random.default_rng(0).normal(0, 1, (1000, 100))
+    for more in ({"labels": [7] * 1000}, {"slices": ["a"] * 1000}, {"errors": {"mae": [0.5] * 1000}}):
+        (batch,) = published({"logits": values} | more)
+        assert (batch.kind, batch.n) == ("summary", 1000)
+        np.testing.assert_array_equal(batch.values, values.argmax(1))
+    assert published({"logits": values, "labels": [7] * 1000})[0].labels is not None
+    assert published({"logits": values})[0].values is None
+
+
+def test_what_goes_with_a_summary_is_thinned_where_it_is_too_long() -> None:
+    labels = [f"{'x' * 190} {n}" for n in range(10_000)]
+    (batch,) = published({"logits": np.zeros((10_000, 10)), "labels": labels})
+    assert (batch.kind, batch.n) == ("summary", 10_000)
+    assert batch.labels is not None
+    assert 1000 < len(batch.labels) == batch.size < 5000
+
+
+def test_a_sample_that_is_too_long_by_itself_is_left_out_and_the_sender_goes_on() -> None:
+    assert published({"embeddings": np.full((1, 600_000), 1 / 3)}) == []
+    assert len(published({"embeddings": np.full((2, 200_000), 1 / 3)})) == 1
 
 
 def test_labels_stay_in_the_job_where_they_are_to(monkeypatch: pytest.MonkeyPatch) -> None:
