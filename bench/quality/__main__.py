@@ -18,6 +18,7 @@ from bench.machine import machine
 from bench.quality import oracle, real, recorded
 from bench.quality.noise import FAMILIES, MEMORY
 from bench.quality.score import (
+    LEVELS,
     ONSET,
     OWN_LEVELS,
     STEPS,
@@ -82,6 +83,21 @@ def possible() -> Iterator[str]:
     )
     yield "Plateaus in AR(0.9) noise, by the best test that knows it of a standstill against a fall by"
     yield f"{SEEN:.0%} in half of the run, wrong about {oracle.WRONG:.0%} of those: {stuck}."
+    yield ""
+    for constant in (30.0, 100.0):
+        stuck = ", ".join(
+            f"{oracle.stagnation_recall(level, MEMORY, STEPS, constant):.2f} at a noise of {level:.0%}"
+            for level in LEVELS
+        )
+        yield f"Components at a standstill in AR(0.9) noise, of a fall to {oracle.SETTLES:.0%} with a time constant of"
+        yield f"{constant:.0f} steps, by the same test: {stuck}."
+    parted = ", ".join(
+        f"{oracle.slice_recall('trending', level, STRONG, STEPS, ONSET):.2f} at a noise of {level:.0%}"
+        for level in LEVELS
+    )
+    yield ""
+    yield "Slices that worsen on the slow trend by 3 deviations, of slices that stand still while the whole improves,"
+    yield f"by the same test, which is told when that begins: {parted}."
 
 
 def logs(folder: Path) -> Iterator[str]:
@@ -127,7 +143,7 @@ def main() -> None:
         "",
         *synthetic(kinds, options.runs),
     ]
-    if {"spike", "plateau"} & set(kinds):
+    if {"spike", "plateau", "component_stagnates", "slice_divergence"} & set(kinds):
         lines += ["", "## What could be found", "", *possible()]
     if (options.logs / "manifest.csv").exists():
         lines += ["", "## Real logs", "", *logs(options.logs)]

@@ -1,4 +1,4 @@
-"""How many spikes and plateaus could be found at all? As many as by a detector that is told all but the answer.
+"""How many failures could be found at all? As many as by a detector that is told all but the answer.
 
 By Neyman and Pearson (1933) nothing finds more at as few false alarms than the ratio of the likelihoods of a run with
 the failure and without. That of spikes knows the curve of the loss, the noise and its memory, and how high and how
@@ -15,14 +15,16 @@ from typing import Final
 import numpy as np
 
 from bench.quality.noise import DECAY, FAMILIES, MEMORY, Draw, Family, Floats
-from bench.quality.synthetic import GENERATORS, STRETCH
+from bench.quality.synthetic import GENERATORS, RARELY, STRETCH, worsening
 from detectors.series.plateau import SEEN
 
 RUNS: Final = 400
 BUDGET: Final = 0.5
 """False alarms per 10,000 steps that it may make at most; every step above its limit counts as one."""
 WRONG: Final = 0.01
-"""Share of improving runs that may be called a plateau."""
+"""Share of the runs without the failure that may be called one with it."""
+SETTLES: Final = 0.6
+"""Where a component that learns a little ends, in parts of where it began."""
 
 
 def recall(family: Family, level: float, strength: float, steps: int, onset: int) -> float:
@@ -41,10 +43,34 @@ def plateau_recall(level: float, memory: float, steps: int) -> float:
     >>> plateau_recall(0.08, 0.0, 720) > 0.999
     True
     """
-    line = _whitened(2 * SEEN * np.arange(steps) / steps, memory)
-    level_line = _whitened(np.ones(steps), memory)
-    told = line - level_line * (line @ level_line) / (level_line @ level_line)
-    return NormalDist().cdf(float(np.linalg.norm(told)) / level - NormalDist().inv_cdf(1 - WRONG))
+    return _told(2 * SEEN * np.arange(steps) / steps, level, memory)
+
+
+def stagnation_recall(level: float, memory: float, steps: int, constant: float) -> float:
+    """Share of the components at a standstill that can be told from such as fall to `SETTLES`, ``constant`` steps long.
+
+    >>> stagnation_recall(0.05, 0.9, 720, 100.0) > 0.999
+    True
+    """
+    return _told((1 - SETTLES) * (1 - np.exp(-np.arange(steps) / constant)), level, memory)
+
+
+def slice_recall(family: Family, level: float, strength: float, steps: int, onset: int) -> float:
+    """Share of the slices that worsen, told from slices that stand still from the onset on; both in white noise.
+
+    >>> slice_recall("trending", 0.15, 3.0, 720, 400) > 0.999
+    True
+    """
+    at: Floats = np.arange(onset + -onset % RARELY, steps, RARELY, dtype=np.float64)
+    course: Floats = (0.4 + np.exp(-at / DECAY[family])) * worsening(strength * level, at - onset + 1)
+    return _told(course / course[0] - 1, level * course / course[0], 0.0)
+
+
+def _told(signal: Floats, level: float | Floats, memory: float) -> float:
+    """Share found of a signal (T) in AR(1) noise around an unknown level, wrong about `WRONG` of the others."""
+    line, constant = (_whitened(x / level, memory) for x in (signal, np.ones(len(signal))))
+    left = line - constant * (line @ constant) / (constant @ constant)
+    return NormalDist().cdf(float(np.linalg.norm(left)) - NormalDist().inv_cdf(1 - WRONG))
 
 
 def _whitened(x: Floats, memory: float) -> Floats:

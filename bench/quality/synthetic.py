@@ -55,6 +55,11 @@ def makes(kind: str) -> Callable[[Generator], Generator]:
     return register
 
 
+def worsening(size: float, since: Floats) -> Floats:
+    """The factor by which validation is above what it would be, so many steps after it began to worsen."""
+    return 1 + 0.2 * size * since / 20
+
+
 def _train(total: Floats, **more: Any) -> Story:
     return Story((Phase("train", {"total": total, **more}),))
 
@@ -191,7 +196,7 @@ def _loss_metric_decoupling(draw: Draw) -> Story:
 
 @makes("overfitting")
 def _overfitting(draw: Draw) -> Story:
-    worse = 1 + 0.2 * draw.strength * draw.level * draw.since / 20
+    worse = worsening(draw.strength * draw.level, draw.since)
     val = draw.loss() * worse * 1.05
     return Story((Phase("train", {"total": draw.loss(0.2)}), Phase("val", {"total": val}, RARELY)))
 
@@ -205,7 +210,7 @@ def _erratic_validation(draw: Draw) -> Story:
 
 @makes("slice_divergence")
 def _slice_divergence(draw: Draw) -> Story:
-    worse = 1 + 0.2 * draw.strength * draw.level * draw.since / 20
+    worse = worsening(draw.strength * draw.level, draw.since)
     whole = {"total": draw.loss(), "metrics": {"mae": draw.loss()}, "slices": {"exp-7": {"mae": draw.loss() * worse}}}
     return Story((Phase("train", {"total": draw.loss()}), Phase("val", whole, RARELY)), {"metrics": {"mae": "lower"}})
 

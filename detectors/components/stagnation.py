@@ -31,7 +31,10 @@ STRAY: Final = 0.25
 SLOW: Final = 5.0
 """The whole improvement is asked for after so many times the patience, a part of it in proportion before."""
 DOUBT: Final = 0.1
-"""Twice the standard error of the start, relative to it, from which on noise hides where a component began."""
+"""Twice the standard error of the start, relative to it, from which on patience has to be longer, by its square: the
+values that come after must make up for what the first ones do not tell."""
+HIDDEN: Final = 0.15
+"""The same, from which on noise hides where a component began."""
 
 
 def _describe(facts: Facts) -> str:
@@ -75,10 +78,10 @@ def stagnation(now: Standing, start: Tensor, thresholds: Mapping[str, Tensor]) -
     Noise in which a start cannot be told is no proof of anything: good.
     """
     gained = improvement(now, start)
-    waited = now.component.count / per_row(thresholds, PATIENCE.name)
+    doubt = 2 * now.component_longer.deviation_of_mean(BEGINNING) / start.abs()
+    waited = now.component.count / per_row(thresholds, PATIENCE.name) / (doubt / DOUBT).clamp(min=1.0) ** 2
     asked = per_row(thresholds, IMPROVEMENT.name) * (waited / SLOW).clamp(max=1.0)
     stays = (gained < asked) & (gained > -STRAY)
-    doubt = 2 * now.component.deviation_of_mean(BEGINNING)
-    stays &= (now.component_significance.abs() < now.sigmas) & (doubt < DOUBT * start.abs())
+    stays &= (now.component_significance.abs() < now.sigmas) & (doubt < HIDDEN)
     stays &= now.share > MAIN_SHARE
     return verdict_of(now.seen & gained.isfinite() & ((waited >= 1) | ~stays), stays)

@@ -23,7 +23,7 @@ WORSE = Threshold("slice_loss", 0.10, "A slice this far behind its best, relativ
 FALL = Threshold("slice_whole_gain", 0.01, "Gain of the whole meanwhile, relative, that counts as improving.")
 
 SLOW_WORSE = Threshold("slice_slow_loss", 0.04, "As slice_loss, where the whole gained a lot meanwhile.")
-SLOW_FALL = Threshold("slice_slow_whole_gain", 0.20, "Gain of the whole meanwhile, relative, that is a lot.")
+SLOW_FALL = Threshold("slice_slow_whole_gain", 0.10, "Gain of the whole meanwhile, relative, that is a lot.")
 
 
 def _describe(facts: Facts) -> str:

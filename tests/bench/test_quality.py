@@ -33,6 +33,14 @@ def test_what_could_be_found_is_all_of_the_large_spikes_and_few_of_the_small_one
     assert oracle.recall("ar0.9", 0.15, 0.5, steps=200, onset=120) < 0.2
 
 
+def test_what_could_be_found_falls_with_the_noise_and_rises_with_the_failure() -> None:
+    stuck = [oracle.stagnation_recall(level, 0.9, 720, 100.0) for level in (0.05, 0.15, 0.5)]
+    parted = [oracle.slice_recall("trending", 0.05, strength, 720, 400) for strength in (3.0, 5.0)]
+    assert stuck == sorted(stuck, reverse=True)
+    assert stuck[-1] < 0.3
+    assert 0.9 < parted[0] < parted[1]
+
+
 @pytest.mark.parametrize("kind", GENERATORS)
 def test_a_generator_makes_the_same_run_from_the_same_seed(kind: str) -> None:
     first, second = (GENERATORS[kind](Draw(np.random.default_rng(3), "white", 0.1, 3.0, 120, 60)) for _ in range(2))

@@ -35,6 +35,14 @@ def test_a_slice_that_turns_while_the_whole_improves_diverges() -> None:
     assert fires(falling(60), falling(60, 0.2)) is None
 
 
+def test_a_slow_turn_is_found_while_the_whole_gains_a_tenth() -> None:
+    t = np.arange(100)
+    whole = np.where(t < 40, 1.0, 1.0 - 0.16 * (t - 40) / 60)
+    part = np.where(t < 40, 1.0, 1.0 + 0.09 * (t - 40) / 60)
+    assert fires(whole, part) is not None
+    assert fires(np.ones(100), part) is None
+
+
 def test_the_best_of_the_whole_is_looked_up_where_the_slice_was_last_reported() -> None:
     whole = np.array([3.0, 2.0, np.nan, 1.0])
     part = np.array([0.5, np.nan, 0.8, np.nan])
