@@ -167,7 +167,7 @@ class Points:
         return torch.where(value.isfinite(), value.clamp(-most, most), value).float()
 
     def copy(self, row: int, wider: Points, to: int) -> None:
-        """Give the points of a row to one of a pool with more slots."""
+        """Give the points of a row to one of a pool with more slots, or with none."""
         head = self._dump(row)
         if not wider._kept:
             head["at"] = 0
@@ -175,7 +175,8 @@ class Points:
             wide = wider._kept[dtype][to]
             roomy = wider._parts(dtype, wide)
             for name, source in self._parts(dtype, value[row]).items():
-                roomy[name][tuple(slice(size) for size in source.shape)] = source
+                both = tuple(slice(min(sizes)) for sizes in zip(source.shape, roomy[name].shape, strict=True))
+                roomy[name][both] = source[both]
             wide.copy_(torch.cat([_flat(part) for part in roomy.values()], dim=1))
         wider._load(to, head)
 

@@ -338,13 +338,14 @@ class Pool:
         self.points.unpack(row, data[start:])
 
     def widen(self, row: int, wider: Pool, to: int) -> None:
-        """Copy a row into a pool with more slots; the new slots stay fresh."""
+        """Copy a row into a pool with more slots, which stay fresh, or into one with none."""
         for name, value in self.state.items():
             source, target = value[row], wider.state[name][to]
             if source.shape == target.shape:
                 target.copy_(source)
             else:
-                target[: source.shape[0]].copy_(source)
+                both = min(source.shape[0], target.shape[0])
+                target[:both].copy_(source[:both])
         self.points.copy(row, wider.points, to)
 
 

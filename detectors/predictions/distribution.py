@@ -41,20 +41,25 @@ def sampling_deficit(samples: Tensor, classes: Tensor, sharpness: Tensor | float
     chi-squared divergence of a sample from the uniform distribution, the mean of N samples has ``chi2 / N``; its
     Kullback-Leibler divergence, which is what the entropy lacks, is to second order half of that, the term of Miller
     and Madow [1] where samples are labels (chi2 = C - 1), and never more than ``log(1 + chi2 / N)`` (Jensen). The
-    deviation is that of a chi-squared with C - 1 degrees of freedom [2]. Soft predictions vary less than labels.
+    deviation is that of a chi-squared with C - 1 degrees of freedom [2]. Of N labels far fewer than C only the pairs
+    that coincide lower the entropy, by ``2 log(2) / N`` nats each; their number is Poisson with the mean ``N^2 / 2C``.
+    So the deviation is not taken to be more than ``1 / sqrt(C)``, or half of a pair where that is more. Soft
+    predictions vary less than labels.
 
     References: [1] G. Miller, "Note on the bias of information estimates", 1955. [2] S. S. Wilks, 1938.
 
     >>> expected, deviation = sampling_deficit(torch.tensor([1.0, 8.0, 512.0]), torch.tensor([10.0, 10.0, 10.0]))
     >>> expected, deviation
-    (tensor([1.0000, 0.2443, 0.0038]), tensor([0.9213, 0.1152, 0.0018]))
+    (tensor([1.0000, 0.2443, 0.0038]), tensor([0.3010, 0.1152, 0.0018]))
     >>> sampling_deficit(torch.tensor(32.0), torch.tensor(1000.0), 0.003)[0]  # soft: nothing to be excused
     tensor(0.0045)
     """
     chi2 = (classes * sharpness - 1).clamp(min=0.0)
     size = classes.log()
     expected = torch.minimum(chi2 / (2 * samples), (chi2 / samples).log1p()) / size
-    return expected, chi2 / (2 * (classes - 1)).sqrt() / (samples * size)
+    most = torch.maximum(classes.rsqrt(), math.log(2) / samples)
+    deviation = torch.minimum(chi2 / (2 * (classes - 1)).sqrt() / samples, most)
+    return expected, deviation / size
 
 
 def sampling_error(

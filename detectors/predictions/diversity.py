@@ -25,6 +25,8 @@ FLOOR = Threshold("class_entropy_floor", 0.85, "Class entropy (0 to 1) below whi
 HORIZON = Threshold("class_entropy_horizon_steps", 200.0, "Warn when the floor is forecast to be crossed this soon.")
 TARGET = Threshold("class_entropy_target", 0.85, "Class entropy below which a larger diversity weight is advised.")
 _SUMS = ("size", "size_square", "sharpness")
+_MEANS = ("entropy", "expected", "deviation", "collision", "surprise")
+"""Of records without slots: what is averaged over the recent ones."""
 GAIN = Threshold("diversity_weight_gain", 0.5, "How much weight is advised per unit of missing class entropy.")
 
 
@@ -151,7 +153,8 @@ class Diversity:
     def init(self, rows: int, slots: int, like: Tensor) -> State:
         """The line and the sums of the recent records (R); their mean distributions and argmax counts (R, K)."""
         line = self.regression.init(rows, like)
-        scalars = {name: like.new_zeros(rows) for name in ("interval", "interval_weight", "newest_step", *_SUMS)}
+        names = ("interval", "interval_weight", "newest_step", *_SUMS, *_MEANS)
+        scalars = {name: like.new_zeros(rows) for name in names}
         return line | scalars | {name: like.new_zeros(rows, slots) for name in ("mean", "predicted")}
 
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
@@ -160,12 +163,18 @@ class Diversity:
         told = values["class_entropy"]  # (R, T)
         samples, classes = values["samples"].clamp(1.0, 1e9), values["classes"].clamp(2.0, 1e9)
         sharpness = values["sharpness"].clamp(0.0, 1.0)
-        expected, _ = sampling_deficit(samples, classes, sharpness)
+        deficit = sampling_deficit(samples, classes, sharpness)
+        expected = deficit[0]
         corrected = told.clamp(0.0, 1.0) + expected
         valid = block.mask & told.isfinite() & corrected.isfinite()
         moments = (values["collision"].clamp(0.0, 1.0), values["surprise"].clamp(0.0, 1e9))
-        record = self._judged(told, floor, samples, classes, sharpness, moments)
-        window_state, window, recent, predicted = self._recent(state, block, valid, floor)
+        error = sampling_error(samples, classes, sharpness, told, moments)
+        record = self._judged(told, floor, samples, deficit, error)
+        size = torch.where(valid, samples, 0.0)
+        whole = {"entropy": told, "expected": expected, "deviation": deficit[1]}
+        whole |= {"sharpness": sharpness, "collision": moments[0], "surprise": moments[1]}
+        of_recent = self._recent if values["mean"].shape[1] else self._recent_without_slots
+        window_state, window, recent, predicted = of_recent(state, block, size, floor, whole)
         bad = (record[0] & record[1]) | (window[0] & window[1])
         telling = valid & (record[1] | window[1])
         taken, steps = packed(valid, valid), valid.sum(-1)
@@ -197,54 +206,70 @@ class Diversity:
         return Output(line_end | window_state, readings, verdicts)
 
     def _judged(
-        self,
-        told: Tensor,
-        floor: Tensor,
-        samples: Tensor,
-        classes: Tensor,
-        sharpness: Tensor,
-        moments: tuple[Tensor, Tensor],
+        self, told: Tensor, floor: Tensor, samples: Tensor, deficit: tuple[Tensor, Tensor], error: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Where a class entropy is surely below the floor, and where it would be known if it were: (R, T) each."""
-        expected, deviation = sampling_deficit(samples, classes, sharpness)
-        error = sampling_error(samples, classes, sharpness, told, moments)
+        expected, deviation = deficit
         limit = torch.minimum(floor - self.sigmas * error, 1 - self.chance * deviation)
         known = (samples >= self.samples) & (expected < torch.minimum(floor, 1 - self.chance * deviation))
-        return told + expected < limit, known
+        return told + expected < limit, known & told.isfinite()
 
     def _recent(
-        self, state: State, block: Block, valid: Tensor, floor: Tensor
+        self, state: State, block: Block, size: Tensor, floor: Tensor, whole: Mapping[str, Tensor]
     ) -> tuple[State, tuple[Tensor, Tensor], Tensor, Tensor]:
-        """The sums over the recent records, and their verdict, class entropy (R, T) and argmax shares (R, K, T)."""
+        """The sums over the recent records, and their verdict, class entropy (R, T) and argmax shares (R, K, T).
+
+        ``size`` (R, T) samples count of each record; ``whole`` are its numbers by the names of the state.
+        """
         values, steps = block.values, block.mask.sum(-1)
-        valid = valid & values["mean"].isfinite().all(1)
-        size = torch.where(valid, values["samples"].clamp(1.0, 1e9), 0.0)
+        valid = (size > 0) & values["mean"].isfinite().all(1)
+        size = torch.where(valid, size, 0.0)
         by_slot = {
             name: torch.where(valid[:, None], values[name].nan_to_num(0.0).clamp(0.0, most), 0.0)
             for name, most in (("mean", 1.0), ("predicted", 1e9))
         }
         terms = {
             "size": size,
-            "sharpness": size * values["sharpness"].nan_to_num(1.0).clamp(0.0, 1.0),
+            "sharpness": size * whole["sharpness"].nan_to_num(1.0),
             "mean": by_slot["mean"] * size[:, None],
             "predicted": by_slot["predicted"],
         }
-        decay = decay_of(self.window)
-        sums = {name: discounted_sum(state[name], term, decay) for name, term in terms.items()}
-        sums["size_square"] = discounted_sum(state["size_square"], size, decay**2)
+        sums, effective = self._summed(state, terms)
         total = sums["mean"].sum(1, keepdim=True)
         mean = torch.where(total > 0, sums["mean"] / total, 0.0)  # (R, K, T)
-        classes = values["classes"].clamp(2.0, 1e9)
+        classes, sharpness = values["classes"].clamp(2.0, 1e9), sums["sharpness"] / sums["size"]
         told = torch.special.entr(mean).sum(1) / classes.log()
         told = torch.where(block.mask & (total[:, 0] > 0), told, torch.nan)
-        effective = sums["size"].square() / sums["size_square"]  # Kish 1965
-        judged = self._judged(
-            told, floor, effective, classes, sums["sharpness"] / sums["size"], moments_of(mean.transpose(1, 2))
-        )
+        error = sampling_error(effective, classes, sharpness, told, moments_of(mean.transpose(1, 2)))
+        judged = self._judged(told, floor, effective, sampling_deficit(effective, classes, sharpness), error)
         share = sums["predicted"] / sums["predicted"].sum(1, keepdim=True)
-        known = judged[1] & told.isfinite()
         end = {name: last(x, steps, state[name]) for name, x in sums.items()}
-        return end, (judged[0], known), told, torch.where(block.mask[:, None], share, torch.nan)
+        kept = {name: state[name] for name in _MEANS}
+        return end | kept, judged, told, torch.where(block.mask[:, None], share, torch.nan)
+
+    def _recent_without_slots(
+        self, state: State, block: Block, size: Tensor, floor: Tensor, whole: Mapping[str, Tensor]
+    ) -> tuple[State, tuple[Tensor, Tensor], Tensor, Tensor]:
+        """As `_recent`, by the mean entropy of the recent records: that of their mean distribution is no smaller."""
+        steps, names = block.mask.sum(-1), ("sharpness", *_MEANS)
+        size = torch.where(torch.stack([whole[name].isfinite() for name in names]).all(0), size, 0.0)
+        terms = {name: torch.where(size > 0, whole[name] * size, 0.0) for name in names}
+        sums, effective = self._summed(state, {"size": size} | terms)
+        mean = {name: sums[name] / sums["size"] for name in names}
+        told = torch.where(block.mask, mean["entropy"], torch.nan)
+        classes, moments = block.values["classes"].clamp(2.0, 1e9), (mean["collision"], mean["surprise"])
+        error = sampling_error(effective, classes, mean["sharpness"], told, moments)
+        judged = self._judged(told, floor, effective, (mean["expected"], mean["deviation"]), error)
+        end = {name: last(x, steps, state[name]) for name, x in sums.items()}
+        slots = {name: state[name] for name in ("mean", "predicted")}
+        return end | slots, judged, told, block.values["predicted"]
+
+    def _summed(self, state: State, terms: Mapping[str, Tensor]) -> tuple[State, Tensor]:
+        """The terms over the recent records, and their effective number of samples (R, T): Kish 1965."""
+        decay = decay_of(self.window)
+        sums = {name: discounted_sum(state[name], term, decay) for name, term in terms.items()}
+        sums["size_square"] = discounted_sum(state["size_square"], terms["size"], decay**2)
+        return sums, sums["size"].square() / sums["size_square"]
 
     def _pace(self, state: State, steps: Tensor, taken: Tensor, count: Tensor) -> tuple[State, Tensor]:
         """Steps between two records, a mean with the memory of the regression: (R, T)."""

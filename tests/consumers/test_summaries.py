@@ -105,3 +105,19 @@ def test_labels_of_a_summary_without_the_classes_of_its_samples_say_nothing_of_a
         run="r", time=0.0, phase="val", step=0, kind="summary", n=2, mean=[0.5, 0.5], counts=[1, 1], labels=[0, 1]
     )
     assert not any(name.startswith(("label", "macro", "class_recall")) for name in told(record))
+
+
+@pytest.mark.parametrize("counts", [(10, 2000), (2000, 10), (10, 2000, 10, 2000)])
+def test_a_model_whose_class_count_changes_is_judged_on(counts: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    records = [
+        Predictions(
+            run="r", time=0.0, phase="val", step=step, kind="logits", values=rng.normal(0, 1, (80, classes)),
+            labels=rng.integers(0, classes, 80),
+        )
+        for step, classes in enumerate(counts)
+    ]  # fmt: skip
+    found = told(*records)
+    hits = sum((np.asarray(record.values).argmax(1) == record.labels).sum() for record in records)
+    assert found["label_accuracy_since_start_ratio"] == pytest.approx(hits / (80 * len(counts)))
+    assert found["class_entropy_ratio"] == pytest.approx(readings(records[-1])["class_entropy_ratio"])

@@ -103,6 +103,62 @@ def test_small_batches_are_judged_by_their_window() -> None:
     assert first_firing(block, "diversity_collapse") is not None
 
 
+def labels_as_records(classes: int, samples: int, p: Floats, rows: int = 20, records: int = 100) -> Block:
+    """Records of sure predictions, drawn from a distribution, of more classes than have slots."""
+    rng = np.random.default_rng(classes + samples)
+    drawn = rng.choice(classes, (rows, records, samples), p=p)
+    ordered = np.sort(drawn, axis=-1)
+    first = np.concatenate([np.ones((rows, records, 1), bool), ordered[..., 1:] != ordered[..., :-1]], -1)
+    runs = np.diff(np.flatnonzero(np.append(first, True)))  # how often each class occurs in its record
+    record = np.repeat(np.arange(rows * records), first.reshape(rows * records, -1).sum(1))
+    share = runs / samples
+
+    def total(x: Floats) -> torch.Tensor:
+        return torch.from_numpy(np.bincount(record, x, rows * records).reshape(rows, records))
+
+    ones, none = torch.ones(rows, records, dtype=torch.float64), torch.zeros(rows, 0, records, dtype=torch.float64)
+    values = {
+        "samples": ones * samples,
+        "classes": ones * classes,
+        "class_entropy": total(-share * np.log(share)) / math.log(classes),
+        "collision": total(share**2),
+        "surprise": total(share * np.log(share) ** 2),
+        "mean": none,
+        "predicted": none,
+        "sharpness": ones,
+    }
+    rest = ("sample_entropy", "max_class_probability", "unique_classes", "calibration_error")
+    step = torch.arange(records).expand(rows, records)
+    return Block(step, ones.bool(), values | dict.fromkeys(rest, ones * torch.nan))
+
+
+def told_first(block: Block) -> list[int | None]:
+    """The record at which each row is first found to have collapsed."""
+    return [
+        next((at for at, state in enumerate(row) if state == "firing"), None)
+        for row in statuses(block)["diversity_collapse"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("classes", "samples", "by"), [(5000, 8, 20), (50_000, 16, 20), (50_000, 32, 9), (100_000, 32, 9)]
+)
+def test_small_batches_of_very_many_classes_are_judged_by_their_window(classes: int, samples: int, by: int) -> None:
+    few = np.where(np.arange(classes) < 2, 0.5, 0.0)
+    found = told_first(labels_as_records(classes, samples, few, records=30))
+    assert all(at is not None and 64 / samples <= at + 1 <= by for at in found)
+
+
+@pytest.mark.parametrize("samples", [8, 32, 256, 1024])
+@pytest.mark.parametrize("classes", [1500, 50_000])
+def test_a_predictor_of_very_many_classes_above_the_floor_is_not_collapsed(classes: int, samples: int) -> None:
+    place = np.arange(1, classes + 1)
+    for power in (0.0, 0.7):
+        p = place**-power / (place**-power).sum()
+        assert -(p @ np.log(p)) / math.log(classes) > 0.88
+        assert told_first(labels_as_records(classes, samples, p, records=60)) == [None] * 20
+
+
 def test_a_predictor_above_the_floor_is_not_collapsed_whatever_its_batches() -> None:
     rng = np.random.default_rng(0)
     p = np.array([0.70, 0.30])  # a class entropy of 0.88
