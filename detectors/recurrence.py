@@ -123,9 +123,21 @@ def resolution(x: Tensor) -> Tensor:
     return x.abs() * (torch.finfo(x.dtype).eps * 2**8)
 
 
+def newest(valid: Tensor) -> Tensor:
+    """(..., T) the place, from 1, of the newest step at which it is valid; 0 until the first.
+
+    >>> newest(torch.tensor([False, True, False, True]))
+    tensor([0, 2, 2, 4])
+    """
+    position = torch.arange(1, valid.shape[-1] + 1, device=valid.device).expand(valid.shape)
+    return torch.where(valid, position, 0).cummax(dim=-1).values
+
+
+def since(x: Tensor, place: Tensor, before: Tensor) -> Tensor:
+    """``x`` (..., T) as it was at the place that `newest` gives, ``before`` (...) at place 0."""
+    return torch.cat([before[..., None], x], dim=-1).gather(-1, place)
+
+
 def held(x: Tensor, valid: Tensor, before: Tensor) -> Tensor:
     """``x`` with the newest valid value held where it is not valid, ``before`` until the first."""
-    position = torch.arange(1, x.shape[-1] + 1, device=x.device).expand_as(x)
-    newest = torch.where(valid, position, 0).cummax(dim=-1).values
-    filled = torch.cat([before[..., None], x], dim=-1)
-    return filled.gather(-1, newest)
+    return since(x, newest(valid), before)

@@ -26,12 +26,20 @@ RESULTS: Final = ROOT / "docs" / "replay-logs.md"
 FOLDER: Final = ROOT.parent / "shared" / "logs"
 FINDS: Final[Mapping[str, frozenset[str]]] = {
     "nan": frozenset({"non_finite"}),
-    "diverged": frozenset({"divergence", "non_finite"}),
+    "diverged": frozenset({"divergence", "non_finite", "performance_collapse"}),
     "overfit": frozenset({"overfitting", "loss_metric_decoupling"}),
     "spikes": frozenset({"spike", "temporal_anomaly"}),
     "plateau": frozenset({"plateau", "component_stagnates"}),
     "collapsed": frozenset(
-        {"loss_metric_decoupling", "plateau", "divergence", "non_finite", "diversity_collapse", "diversity_decline"}
+        {
+            "loss_metric_decoupling",
+            "plateau",
+            "divergence",
+            "non_finite",
+            "performance_collapse",
+            "diversity_collapse",
+            "diversity_decline",
+        }
     ),
 }
 """Which kinds of finding say what a person meant by a label."""
@@ -42,8 +50,8 @@ MOST_WARNED: Final = 0.15
 HEALTHY: Final = ("healthy",)
 NOTES: Final[Mapping[str, str]] = {
     "hf_trainer_state/008": "ten rows of training and five evaluations: too few to know what is usual.",
-    "sb3_progress_csv/004": "the reward falls from 296 to 100 within 2 % of the run and to 60 by its end; divergence "
-    "judges totals, and this one's noise is larger than itself.",
+    "sb3_progress_csv/004": "the reward falls from 296 to 100 within 2 % of the run and to 60 by its end; the total's "
+    "noise is larger than itself, and says nothing of it.",
     "lightning_metrics_csv/009": "the median rises by 2 % over 1126 rows that spread from 3.4 to 4.0, and validation "
     "from 3.563 to 3.604 in four values: a drift, far from the doubling that divergence means. We read it as flat.",
     "hf_trainer_state/029": "validation is best at its first value, 2.55, then 3.1 to 4.5; training 1.24, 2.03, 2.16, "

@@ -18,6 +18,7 @@ LABELS: Final = {
     "spike": "spikes",
     "divergence": "diverged",
     "plateau": "plateau",
+    "performance_collapse": "diverged",
     "overfitting": "overfit",
     "diversity_collapse": "collapsed",
 }

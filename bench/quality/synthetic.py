@@ -103,6 +103,14 @@ def _oscillation(draw: Draw) -> Story:
     return _train(draw.loss() * np.maximum(1 + swing * (-1.0) ** draw.time, 0.01))
 
 
+@makes("performance_collapse")
+def _performance_collapse(draw: Draw) -> Story:
+    """Forgotten exponentially, by a tenth of the strength a step."""
+    learned = (1 - np.exp(-draw.time / 60)) * np.exp(-0.1 * draw.strength * draw.level * draw.since)
+    reward = (0.1 + 0.8 * learned) * (1 + 0.2 * draw.level * draw.noise())
+    return _train(draw.loss(), metrics={"reward": reward})
+
+
 @makes("expectation_missed")
 def _expectation_missed(draw: Draw) -> Story:
     """A band with room for the noise, which the series leaves by so many deviations."""

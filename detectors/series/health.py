@@ -1,4 +1,7 @@
-"""Spikes, divergence, plateaus and oscillation of a series: four kinds on one memory. Letters: R rows, T steps."""
+"""Spikes, divergence, plateaus, oscillation and collapse of a series: five kinds on one memory.
+
+Letters: R rows, T steps.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from torch import Tensor
 
 from detectors.cell import Block, Output, State, verdict_of
 from detectors.kinds import Kind, Reading, Threshold
-from detectors.series import divergence, oscillation, plateau, spike
+from detectors.series import collapse, divergence, oscillation, plateau, spike
 from detectors.series.past import Memory
 from detectors.streams import Stream
 
-JUDGES = (spike, divergence, plateau, oscillation)
+JUDGES = (spike, divergence, plateau, oscillation, collapse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +25,8 @@ class Health:
     """Judges a series by its own past: what is far above a noise of 0.3 % is nothing beside one of 50 %.
 
     Spikes and oscillation are judged for losses; spikes for metrics and slices too, where the better direction is
-    known; plateaus for totals only; divergence for totals and for the components of a phase that reports no total. All
-    else is unknown.
+    known; collapse for those metrics and slices; plateaus for totals only; divergence for totals and for the components
+    of a phase that reports no total. All else is unknown.
 
     >>> import torch
     >>> from detectors.streams import ROLES
@@ -41,8 +44,20 @@ class Health:
     memory: Memory = field(default_factory=Memory)
     name: str = "health"
     stream: Stream = "series"
-    thresholds: tuple[Threshold, ...] = (spike.RISE, divergence.RISE, plateau.IMPROVEMENT, oscillation.ALTERNATION)
-    kinds: tuple[Kind, ...] = (spike.SPIKE, divergence.DIVERGENCE, plateau.PLATEAU, oscillation.OSCILLATION)
+    thresholds: tuple[Threshold, ...] = (
+        spike.RISE,
+        divergence.RISE,
+        plateau.IMPROVEMENT,
+        oscillation.ALTERNATION,
+        collapse.LOST,
+    )
+    kinds: tuple[Kind, ...] = (
+        spike.SPIKE,
+        divergence.DIVERGENCE,
+        plateau.PLATEAU,
+        oscillation.OSCILLATION,
+        collapse.PERFORMANCE_COLLAPSE,
+    )
     readings: tuple[Reading, ...] = tuple(reading for judge in JUDGES for reading in judge.READINGS)
 
     def init(self, rows: int, slots: int, like: Tensor) -> State:

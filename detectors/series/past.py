@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from detectors.cell import Block, State
-from detectors.recurrence import bounded, decay_of, discounted_sum, held, last, packed, previous, resolution
+from detectors.recurrence import bounded, decay_of, discounted_sum, last, newest, packed, previous, resolution, since
 from detectors.series import stretch
 from detectors.series.reference import DEVIATION, FIRST, REACH, Reference, begin
 from detectors.series.stretch import Stretch
@@ -88,6 +88,8 @@ class Past:
     best_logs: Tensor
     best_noise: Tensor
     """``log_scale``, and ``noise * wander``, when it was reached: a rise would be noise, too."""
+    best_step: Tensor
+    """The step at which it was."""
     calm: Tensor
     """The smallest ``noise``."""
     anchor: Tensor
@@ -107,8 +109,8 @@ class Memory:
 
     def init(self, rows: int, like: Tensor) -> State:
         """Some 75 numbers a row."""
-        zeros = (*TAUS, "count", "record", "log_scale", "deviation", "best_logs", "best_noise", "within", "difference")
-        state = {name: like.new_zeros(rows) for name in zeros}
+        zeros = (*TAUS, "count", "record", "log_scale", "deviation", "best_logs", "best_noise", "best_step", "within")
+        state = {name: like.new_zeros(rows) for name in (*zeros, "difference")}
         state |= {name: like.new_full((rows,), torch.inf) for name in EXTREMES}
         state |= {name: like.new_full((rows,), torch.nan) for name in ("anchor", "newer")}
         state |= {"first": like.new_zeros(rows, FIRST), "jumps": like.new_zeros(rows, WINDOW)}
@@ -158,9 +160,13 @@ class Memory:
             "calm": _least(state["calm"], noise, number >= CALM_FROM),
         }
         wander = (1 + rho).sqrt_() / (1 - rho)
-        reached = fast <= ends["best"]
-        for name, now in (("best_logs", ends["log_scale"]), ("best_noise", noise * wander)):
-            ends[name] = held(now, reached, state[name])
+        reached = newest(fast <= ends["best"])
+        at_best = {
+            "best_logs": ends["log_scale"],
+            "best_noise": noise * wander,
+            "best_step": packed(block.step.to(x.dtype), valid),
+        }
+        ends |= {name: since(now, reached, state[name]) for name, now in at_best.items()}
         anchors = self._anchors(state, slow, count, steps)
         past = Past(
             value=x,
@@ -187,6 +193,7 @@ class Memory:
             best=ends["best"],
             best_logs=ends["best_logs"],
             best_noise=ends["best_noise"],
+            best_step=ends["best_step"],
             calm=ends["calm"],
             anchor=anchors.pop("series"),
         )

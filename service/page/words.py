@@ -33,6 +33,7 @@ HEADLINES: Final[dict[str, str]] = {
     "component_stagnates": "{subject} is still where it began, seen at step",
     "component_at_floor": "{subject} is stuck at its lowest value, since step",
     "log_variance_clamped": "The log variance of {subject} is at a clamp or out of range, since step",
+    "performance_collapse": "{subject} lost what it had gained, seen since step",
     "diversity_decline": "Class entropy is heading for its floor, since step",
     "diversity_collapse": "Class entropy fell below its floor at step",
     "temporal_anomaly": "Unusual values of {subject} at step",

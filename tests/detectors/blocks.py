@@ -25,12 +25,13 @@ Floats = npt.NDArray[np.float64]
 
 def series(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Floats]:
     """Noise around a level, row by row another one: the first takes off in the end, the second jumps to and fro, the
-    third stops."""
+    third stops, the fourth gains something and loses it."""
     level, t = rng.uniform(0.5, 5.0, (rows, 1)), np.arange(steps)
     value = level + 0.1 * rng.standard_normal((rows, steps))
     value[0] *= np.exp(0.2 * np.clip(t - 30, 0, 20)) if level[0] > 2 else 1.0
     value[1:2] *= 1 + 0.3 * (-1.0) ** t * np.clip((t - 24) / 12, 0, 1)
     value[2:3, 80:] = value[2:3, 80:81]
+    value[3:4] -= np.interp(t, [10, 50, 60, 100], [0, 3, 3, 0])
     return {
         "value": value,
         "low": np.broadcast_to(level - 0.3, value.shape).copy(),

@@ -15,7 +15,7 @@ WIRE_KINDS = {
     *("component_at_floor", "expectation_missed", "loss_metric_decoupling", "overfitting", "erratic_validation"),
     *("diversity_decline", "diversity_collapse", "representation_collapse", "class_imbalance"),
     *("class_never_predicted", "label_space_mismatch", "slice_divergence", "sparse_coverage", "weak_proxy"),
-    *("split_leakage", "over_capacity"),
+    *("split_leakage", "over_capacity", "performance_collapse"),
 }
 """The names that the wire reserves for findings; a detector takes one of them."""
 

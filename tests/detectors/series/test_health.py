@@ -6,40 +6,14 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 
-from detectors.cell import Block
 from detectors.kinds import Facts
 from detectors.series.health import Health
-from detectors.streams import ROLES, Role
+from detectors.streams import Role
 from tests.detectors.components.objectives import noise_of
-from tests.detectors.lifecycles import statuses
-
-Floats = npt.NDArray[np.float64]
-
-
-def fired(
-    values: Floats, role: Role = "total", direction: float = -1.0, alone: float = 0.0
-) -> dict[str, list[list[int]]]:
-    """By kind and row, the places at which a finding began to fire, of values (T) or (R, T)."""
-    value = torch.from_numpy(np.atleast_2d(values).astype(np.float64))
-    rows = torch.ones(value.shape[0], dtype=torch.float64)
-    facts = {"role": float(ROLES.index(role)) * rows, "direction": direction * rows, "alone": alone * rows}
-    block = Block(
-        torch.arange(value.shape[1]).expand(value.shape),
-        torch.ones_like(value, dtype=torch.bool),
-        {"value": value},
-        facts=facts,
-    )
-    return {
-        kind: [
-            [i for i, now in enumerate(row) if now == "firing" and (i == 0 or row[i - 1] != "firing")]
-            for row in of_kind
-        ]
-        for kind, of_kind in statuses(Health(), block).items()
-    }
+from tests.detectors.series.judged import Floats, fired
 
 
 def healthy(rows: int = 1, steps: int = 600, noise: str = "white", level: float = 0.05) -> Floats:
@@ -207,6 +181,10 @@ def test_the_messages_name_series_phase_and_numbers(state: str) -> None:
         "total_improvement_ratio": 0.002,
         "alternation_ratio": 0.97,
         "oscillation_swing_ratio": 0.85,
+        "metric_lost_ratio": 0.8,
+        "metric_best_mean": 0.9,
+        "metric_recent_mean": 0.3,
+        "metric_best_mean_step": 300.0,
     }
     for kind in Health().kinds:
         facts = Facts("train", "total", state, 412, 420, readings, {}, {})  # type: ignore[arg-type]  # one of the three
