@@ -51,22 +51,21 @@ def _rows_of(path: Path, series: str | None, said: Notes) -> Iterator[dict[str, 
             path, None, "event files need the package tensorboard: pip install 'losswatch-service[replay]'"
         ) from None
     found = LegacyEventFileLoader(str(path)).Load()  # the one that does not make a tensor of every number
-    prefix = PHASES.get(path.parent.name, "")
-    if series is None:
-        return _rows(found, f"{prefix}{{}}", said)
-    name = series.replace("{", "{{").replace("}", "}}")
-    return _rows(found, f"{name}/{{}}" if split_phase(f"{series}/x")[0] else f"{prefix}{{}}/{name}", said)
+    before, behind = PHASES.get(path.parent.name, ""), ""
+    if series is not None:
+        before, behind = (f"{series}/", "") if split_phase(f"{series}/x")[0] else (before, f"/{series}")
+    return _rows(found, before, behind, said)
 
 
-def _rows(found: Iterator[Any], named: str, said: Notes) -> Iterator[dict[str, Any]]:
-    """``named`` makes the name of a column of a tag."""
+def _rows(found: Iterator[Any], before: str, behind: str, said: Notes) -> Iterator[dict[str, Any]]:
+    """The name of a column is a tag with what goes ``before`` and ``behind`` it."""
     row: dict[str, Any] = {}
     scalars: set[str] = set()
     while (event := _next(found, said)) is not None:
         for value in event.summary.value:
             if (number := _scalar(value, scalars)) is None:
                 continue
-            name = named.format(value.tag)
+            name = f"{before}{value.tag}{behind}"
             if row and (row["step"] != event.step or name in row):
                 yield row
                 row = {}
