@@ -96,10 +96,8 @@ def headline(finding: Finding) -> str:
     >>> told(finding)
     'Class entropy fell below its floor at step 120, confirmed at 124'
     """
-    named = (
-        f"{title(finding.kind)} ({{subject}}) since step" if finding.subject else f"{title(finding.kind)} since step"
-    )
-    words = HEADLINES.get(finding.kind, named)
+    about = " ({subject})" if finding.subject else ""
+    words = HEADLINES.get(finding.kind, f"{title(finding.kind)}{about} since step")
     return f"{words.replace('{subject}', subject(finding) or 'A value')} {number(finding.began)}"
 
 
@@ -115,10 +113,10 @@ def evidence(finding: Finding | Alike) -> list[tuple[str, str]]:
     >>> evidence(Alike(subject="seg", value=1e6, evidence={"anomaly_score": 0.5, "anomaly_change": 2.0}))
     [('Anomaly score', '0.5'), ('Anomaly change', 'a level shift')]
     """
-    named = {
-        name: "Series value" if name == "value" else title(name.removesuffix("_ratio")) for name in finding.evidence
-    }
-    return [(named[name], _worded(name, value)) for name, value in finding.evidence.items()]
+    return [
+        ("Series value" if name == "value" else title(name.removesuffix("_ratio")), _worded(name, value))
+        for name, value in finding.evidence.items()
+    ]
 
 
 def alike(finding: Finding) -> list[str]:
