@@ -162,7 +162,7 @@ def trained(seen: Seen, *, alone: bool, epochs: int = EPOCHS) -> Network:
             largest = torch.full((len(chosen),), -torch.inf).scatter_reduce(0, segment, network(x[place]), "amax")
             loss = nn.functional.binary_cross_entropy_with_logits(largest, labels[chosen])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's own
             optimizer.step()
             schedule.step()
     return network

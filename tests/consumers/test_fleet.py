@@ -212,8 +212,7 @@ def test_a_dropped_run_that_comes_back_starts_afresh() -> None:
 
 
 MEASURE = """
-import gc, os, resource, sys, torch
-from losswatch.topics import STEPS
+import gc, os, torch
 from tests.consumers.builders import a_fleet, decoded, make_predictions, make_start, make_steps
 
 def resident():

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from detectors.catalog import THRESHOLDS
 from detectors.cell import BAD, GOOD, UNKNOWN, Block, Cell, Output, State
 from detectors.kinds import Facts
 from tests.detectors import blocks
@@ -278,8 +279,6 @@ def check_everything_declared_is_returned(cell: Cell) -> None:
 
 def check_kinds_can_be_told(cell: Cell) -> None:
     """Text and advice exist for every state, whatever is known."""
-    from detectors.catalog import THRESHOLDS
-
     thresholds = {name: t.default for name, t in THRESHOLDS.items()} | {t.name: t.default for t in cell.thresholds}
     for kind in cell.kinds:
         assert kind.confirm >= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import pytest
 import torch
@@ -67,7 +68,7 @@ def test_prototypes_keep_the_embeddings_apart_and_keep_to_the_declared_course(se
 @pytest.mark.parametrize("seed", range(4))
 def test_without_their_weight_the_severe_cases_are_worse_and_the_average_is_better(seed: int) -> None:
     courses: Mapping[bool, Course] = {
-        annealed: published(lambda run, a=annealed: worse_where_it_matters.train(run, seed, a), {})[0]  # type: ignore[misc]
+        annealed: published(partial(worse_where_it_matters.train, seed=seed, annealed=annealed), {})[0]
         for annealed in (True, False)
     }
     before, after = courses[True][worse_where_it_matters.KEPT_UNTIL], courses[True][-1]
@@ -90,7 +91,7 @@ def test_checkpoints_slices_and_errors_per_sample_are_published_with_the_average
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_map_of_its_own_makes_validation_worse_and_a_shared_one_better(seed: int) -> None:
-    own, shared = (published(lambda run, s=s: label_maps.train(run, seed, s), {})[0] for s in (False, True))  # type: ignore[misc]
+    own, shared = (published(partial(label_maps.train, seed=seed, shared=shared), {})[0] for shared in (False, True))
     assert own[-1]["total"] < 0.5
     assert own[-1]["val"] > 1.4 * min(now["val"] for now in own)
     assert shared[-1]["val"] < 0.5

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from consumers.telemetry import COUNTERS, HISTOGRAMS, Telemetry
 from consumers.view import Table, View
+from detectors.catalog import CELLS
 from service.metrics import Exposition, label
 from tests.service.sample_view import HOSTILE, NOW, THRESHOLDS, big_view, finding, run, sample_view
 
@@ -86,8 +87,6 @@ def test_every_metric_is_documented() -> None:
 
 
 def test_every_reading_of_the_detectors_is_documented() -> None:
-    from detectors.catalog import CELLS
-
     documented = DOCS.read_text()
     names = {reading.name for cell in CELLS for reading in cell.readings if reading.exported}
     missing = [name for name in sorted(names) if f"`losswatch_{name}" not in documented]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -27,8 +29,8 @@ CASE_B = -np.log([0.247, 0.350, 0.247, 0.247, 0.150, 0.247])
 KENDALL = declaration("kendall", variant="half", regularizer=0.01)
 
 
-def told(found: dict[str, float], state: str = "firing") -> str:
-    return INCONSISTENT.describe(Facts("test", None, state, 30, 40, found, {}, {}))  # type: ignore[arg-type] # a literal
+def told(found: dict[str, float], state: Literal["firing", "resolved"] = "firing") -> str:
+    return INCONSISTENT.describe(Facts("test", None, state, 30, 40, found, {}, {}))
 
 
 def test_case_b_has_the_published_mean_and_contributions_to_the_digit() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from detectors.evaluation.slices import DIVERGENCE, Slices
+from detectors.kinds import Facts
 from tests.detectors.blocks import fresh, run
 from tests.detectors.evaluation.pairs import Floats, falling, pair
 from tests.detectors.lifecycles import statuses
@@ -51,8 +52,6 @@ def test_the_best_of_the_whole_is_looked_up_where_the_slice_was_last_reported() 
 
 
 def test_the_message_names_the_checkpoint_and_the_cost() -> None:
-    from detectors.kinds import Facts
-
     now = dict.fromkeys((DIVERGENCE.value, *DIVERGENCE.evidence), 0.81) | {"slice_best_step": 41.0}
     facts = Facts("val", "exp-7/mae", "firing", 44, 50, now, {}, {}, "val mae", {40: "epoch-40.pt", 50: "epoch-50.pt"})
     assert "Best for it: epoch-40.pt; the best of the whole costs it 81%." in DIVERGENCE.describe(facts)
