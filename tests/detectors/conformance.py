@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Final
 
 import torch
@@ -21,41 +20,11 @@ from detectors.cell import BAD, GOOD, UNKNOWN, Block, Cell, Output, State
 from detectors.kinds import Facts
 from tests.detectors import blocks
 from tests.detectors.blocks import F32, F64, cuts_of, defaults, fresh, make, row, run
+from tests.detectors.comparing import FLOAT32, FLOAT32_VERDICTS, identical, only, same, same_where, spread
 
 Check = Callable[[Cell], None]
 EXAMPLES: Final = settings(max_examples=20, deadline=None, database=None, derandomize=True)
 
-ROUNDING: Final = 1e-9
-"""Relative: sums in another order differ by this much at most, in float64."""
-NARROW_ROUNDING: Final = 1e-4
-"""The same of a cell that works in float32 whatever the input is; of the largest, as in FLOAT32, which holds for its
-readings."""
-FLOAT32: Final[Mapping[str, float]] = {
-    "total_change_ratio": 1e-4,
-    "total_residual_ratio": 1e-3,
-    "component_change_ratio": 1e-4,
-    "spike_rise_ratio": 1e-4,
-    "spike_noise_scales": 1e-3,
-    "divergence_ratio": 1e-4,
-    "divergence_best": 1e-4,
-    "total_improvement_ratio": 1e-3,
-    "alternation_ratio": 1e-3,
-    "oscillation_swing_ratio": 1e-4,
-    "metric_lost_ratio": 1e-4,
-    "metric_best_mean": 1e-4,
-    "metric_recent_mean": 1e-4,
-    "class_entropy_slope": 1e-3,
-    "class_entropy_steps_to_floor": 2e-2,
-    "anomaly_score": 1e-3,
-    "anomaly_rarity_steps": 1e-2,
-    "anomaly_expected": 1e-4,
-    "anomaly_low": 1e-4,
-    "anomaly_high": 1e-4,
-    "anomaly_change": 1.0,  # a code: the two largest features may be next to each other
-}
-"""Relative tolerance of a reading in float32, of the largest of the block; 1e-6 where not named."""
-FLOAT32_VERDICTS: Final = 0.01
-"""Part of the verdicts that float32 may give otherwise: those next to a threshold."""
 JUDGE_AT_ONCE: Final[Mapping[str, str]] = {
     "non_finite": "a single NaN is proof",
     "aggregation_mismatch": "the formulas it compares were confirmed before",
@@ -80,7 +49,7 @@ def check_batched_equals_one_by_one(cell: Cell) -> None:
     for r in range(6):
         alone = row(block, r)
         if alone.mask.shape[1]:
-            _same(run(cell, fresh(cell, alone), [alone]), _only(together, r, alone.mask.shape[1]))
+            same(run(cell, fresh(cell, alone), [alone]), only(together, r, alone.mask.shape[1]))
 
 
 def check_any_split_gives_the_same(cell: Cell) -> None:
@@ -91,12 +60,12 @@ def check_any_split_gives_the_same(cell: Cell) -> None:
     def holds(seed: int, cuts: list[int], ragged: bool) -> None:
         block = make(cell.stream, seed=seed, spoiled=0.03, ragged=ragged)
         whole = run(cell, fresh(cell, block), [block])
-        _same_where(block.mask, run(cell, fresh(cell, block), cuts_of(block, cuts)), whole)
+        same_where(block.mask, run(cell, fresh(cell, block), cuts_of(block, cuts)), whole)
 
     holds()
     block = make(cell.stream, steps=150)
     whole = run(cell, fresh(cell, block), [block])
-    _same_where(block.mask, run(cell, fresh(cell, block), cuts_of(block, range(150))), whole)
+    same_where(block.mask, run(cell, fresh(cell, block), cuts_of(block, range(150))), whole)
 
 
 def check_padding_is_irrelevant(cell: Cell) -> None:
@@ -105,9 +74,9 @@ def check_padding_is_irrelevant(cell: Cell) -> None:
     state = run(cell, fresh(cell, block), [make(cell.stream, seed=1, rows=6)]).state
     plain = run(cell, state, [block])
     for junk in (0.0, 1e308, float("nan"), -float("inf")):
-        _same_where(block.mask, run(cell, state, [blocks.refilled(block, junk)]), plain)
+        same_where(block.mask, run(cell, state, [blocks.refilled(block, junk)]), plain)
     for name, verdict in plain.verdicts.items():
-        assert (_spread(verdict, ~block.mask) == UNKNOWN).all(), f"{name} judges the padding"
+        assert (spread(verdict, ~block.mask) == UNKNOWN).all(), f"{name} judges the padding"
     empty = replace(block, mask=torch.zeros_like(block.mask))
     for name, value in run(cell, state, [empty]).state.items():
         assert torch.equal(value.nan_to_num(), state[name].nan_to_num()), f"padding changes the state {name!r}"
@@ -124,7 +93,7 @@ def check_snapshot_continues(cell: Cell) -> None:
         rest = blocks.part(block, at, 60)
         want = run(cell, first, [rest])
         for restored in (_copied(first), _through_bytes(first)):
-            _identical(run(cell, restored, [rest]), want)
+            identical(run(cell, restored, [rest]), want)
 
     holds()
 
@@ -338,67 +307,6 @@ def _through_bytes(state: State) -> State:
         else value
         for name, value in state.items()
     }
-
-
-def _spread(values: Tensor, mask: Tensor) -> Tensor:
-    """The values (R[, K], T) where the mask (R, T) is true."""
-    return values[mask] if values.dim() == mask.dim() else values.transpose(1, 2)[mask]
-
-
-def _only(output: Output, r: int, steps: int) -> Output:
-    return Output(
-        {name: value[r : r + 1] for name, value in output.state.items()},
-        {name: value[r : r + 1, ..., :steps] for name, value in output.readings.items()},
-        {name: value[r : r + 1, ..., :steps] for name, value in output.verdicts.items()},
-    )
-
-
-def _same_where(mask: Tensor, got: Output, want: Output) -> None:
-    """Equal up to rounding on the steps of the mask."""
-    _same(
-        Output(
-            got.state,
-            {k: _spread(v, mask) for k, v in got.readings.items()},
-            {k: _spread(v, mask) for k, v in got.verdicts.items()},
-        ),
-        Output(
-            want.state,
-            {k: _spread(v, mask) for k, v in want.readings.items()},
-            {k: _spread(v, mask) for k, v in want.verdicts.items()},
-        ),
-    )
-
-
-def _same(got: Output, want: Output) -> None:
-    """Equal up to rounding in the dtype of the state; verdicts equal."""
-    for name, verdict in want.verdicts.items():
-        assert torch.equal(got.verdicts[name], verdict), f"verdicts of {name} differ"
-    if any(value.dtype == torch.float32 for value in want.state.values()):
-        for found, wanted in ((got.readings, want.readings), (got.state, want.state)):
-            assert found.keys() == wanted.keys()
-            for name, value in wanted.items():
-                most = value[value.isfinite()].abs().max().item() if value.isfinite().any() else 0.0
-                tolerance = FLOAT32.get(name, NARROW_ROUNDING) * most
-                _close({name: found[name]}, {name: value}, 0.0, tolerance)
-        return
-    _close(got.readings, want.readings, ROUNDING, 1e-10)
-    _close(got.state, want.state, ROUNDING, 1e-10)
-
-
-def _identical(got: Output, want: Output) -> None:
-    _close(got.readings, want.readings, 0.0, 0.0)
-    _close(got.verdicts, want.verdicts, 0.0, 0.0)
-    _close(got.state, want.state, 0.0, 0.0)
-
-
-def _close(got: Mapping[str, Tensor], want: Mapping[str, Tensor], rtol: float, atol: float) -> None:
-    assert got.keys() == want.keys()
-    for name, value in want.items():
-        torch.testing.assert_close(got[name], value, rtol=rtol, atol=atol, equal_nan=True, msg=partial(_named, name))
-
-
-def _named(name: str, message: str) -> str:
-    return f"{name}: {message}"
 
 
 def _verdicts_are_legal(output: Output) -> None:
