@@ -1,32 +1,22 @@
-"""Records, brokers and workers for the tests of the consumers: small, deterministic, without a real clock."""
+"""Records, and the brokers and fleets that take them: small and deterministic."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import pytest
-import torch
 
 from consumers.decode import Decoded
 from consumers.fleet import Fleet
 from consumers.memory import MemoryBroker
 from consumers.memory import Record as StoredRecord
-from consumers.source import Broker, Slot
 from consumers.telemetry import Telemetry
-from consumers.worker import Loop, Policy, Worker
-from detectors.catalog import CELLS
 from losswatch.encoding import JSON, decode, encode
 from losswatch.headers import cloud_event
-from losswatch.schema import Finding, Predictions, Record, Reference, RunEnd, RunStart, Steps
-from losswatch.topics import DLQ, FINDINGS, PREDICTIONS, STATE, STEPS
-
-Readings = Mapping[str, Mapping[tuple[str, ...], float]]
-Told = tuple[str, str, int, str]
-"""A finding's id, state, step and message."""
+from losswatch.schema import Predictions, Record, Reference, RunEnd, RunStart, Steps
+from losswatch.topics import PREDICTIONS, STEPS
 
 
 def make_steps(
@@ -199,208 +189,3 @@ def decoded(records: Iterable[Record], partition: int = 0, first: int = 0) -> li
 def a_fleet(**options: Any) -> Fleet:
     """A fleet with counters of its own."""
     return Fleet(Telemetry(), **options)
-
-
-class Ticks:
-    """A clock that moves by ``step`` seconds whenever it is read."""
-
-    def __init__(self, step: float = 1.0, now: float = 0.0) -> None:
-        self.step, self.now = step, now
-
-    def __call__(self) -> float:
-        self.now += self.step
-        return self.now
-
-
-POLICY = Policy(poll_timeout=0.0, poll_records=7, checkpoint_every=20.0, view_every=1e9, retry_after=1.0)
-"""No waiting; small batches; a checkpoint every few turns of a clock that ticks when it is read."""
-
-
-def a_worker(
-    broker: Broker,
-    fleet: Fleet | None = None,
-    clock: Callable[[], float] | None = None,
-    wall: Callable[[], float] = lambda: 3000.0,
-    **policy: Any,
-) -> Worker:
-    """A worker on clocks that the test owns."""
-    return Worker(broker, fleet or a_fleet(), dataclasses.replace(POLICY, **policy), clock or Ticks(), wall)
-
-
-def turn(worker: Worker, loop: Loop, times: int = 10) -> None:
-    """So many turns."""
-    for _ in range(times):
-        worker.turn(loop)
-
-
-def turn_until_idle(worker: Worker, loop: Loop, most: int = 1000) -> None:
-    """Turn until everything that was assigned is restored and nothing is waiting to be read."""
-    for _ in range(most):
-        worker.turn(loop)
-        if loop.assignment.ready and not any(worker.telemetry.lag.values()):
-            return
-    raise AssertionError(f"not idle after {most} turns: {worker.telemetry.lag}")
-
-
-def run_worker_until_idle(broker: Broker, worker: Worker | None = None) -> dict[str, Outcome]:
-    """Let a worker consume everything, with a checkpoint at the end; what became of each run."""
-    worker = worker or a_worker(broker)
-    with worker.connected() as loop:
-        turn_until_idle(worker, loop)
-        worker.checkpoint(loop)
-        worker.look()
-        return outcomes(worker)
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """All that must not depend on batches, crashes and rebalances."""
-
-    records: int
-    steps: int
-    duplicates: int
-    gaps: int
-    late_steps: int
-    status: str
-    newest: Mapping[str, int]
-    readings: Readings
-    findings: frozenset[Told]
-
-
-def outcomes(worker: Worker) -> dict[str, Outcome]:
-    """By run, from the worker's newest view."""
-    view = worker.view
-    return {
-        name: Outcome(
-            run.records,
-            run.steps_seen,
-            run.duplicates,
-            run.gaps,
-            run.late_steps,
-            run.status,
-            run.steps,
-            view.of_run(name),
-            frozenset(map(told, view.findings.get(name, ()))),
-        )
-        for name, run in view.runs.items()
-    }
-
-
-def assert_same_readings(found: Mapping[str, Readings], expected: Mapping[str, Readings]) -> None:
-    """Equal but for rounding: sums over a block are added up in another order than sums over two, of some cells in
-    float32."""
-    like = torch.zeros((), dtype=torch.float64)
-    narrow = {
-        reading.name
-        for cell in CELLS
-        if any(value.dtype == torch.float32 for value in cell.init(1, 1, like).values())
-        for reading in cell.readings
-    }
-    assert found.keys() == expected.keys()
-    for run, tables in expected.items():
-        assert found[run].keys() == tables.keys()
-        for table, values in tables.items():
-            rel, least = (1e-4, 1e-4) if table in narrow else (1e-9, 1e-12)
-            assert found[run][table] == pytest.approx(values, rel=rel, abs=least), (run, table)
-
-
-def assert_same_outcomes(found: Mapping[str, Outcome], expected: Mapping[str, Outcome]) -> None:
-    """All equal; readings but for rounding."""
-    assert_same_readings(
-        {run: outcome.readings for run, outcome in found.items()},
-        {run: outcome.readings for run, outcome in expected.items()},
-    )
-    for run, outcome in expected.items():
-        assert dataclasses.replace(found[run], readings=outcome.readings) == outcome
-
-
-def told(finding: Finding) -> Told:
-    """What must be the same however often a finding is made."""
-    return finding.id, finding.state, finding.step, finding.message
-
-
-def findings_on_topic(broker: MemoryBroker, partitions: int = 1) -> list[Told]:
-    """Every finding that was published, in order within a partition."""
-    return [told(finding) for finding in _findings(broker, partitions)]
-
-
-def _findings(broker: MemoryBroker, partitions: int) -> Iterator[Finding]:
-    for partition in range(partitions):
-        for message in broker.read(Slot(FINDINGS, partition)):
-            record = decode(message.value, accept=(Finding,))
-            assert isinstance(record, Finding)
-            yield record
-
-
-def dead_letters(broker: MemoryBroker) -> list[tuple[str, dict[str, str], bytes | None]]:
-    """Reason, origin headers and bytes of every dead letter."""
-    out = []
-    for message in broker.read(Slot(DLQ, 0)):
-        headers = {name: value.decode() for name, value in message.headers if name.startswith("losswatch-")}
-        out.append((headers.pop("losswatch-reason"), headers, message.value))
-    return out
-
-
-def state_records(broker: MemoryBroker, partition: int = 0) -> list[tuple[bytes | None, bytes | None]]:
-    """Key and value of everything in the state topic."""
-    return [(message.key, message.value) for message in broker.read(Slot(STATE, partition))]
-
-
-Where = Literal["before", "after"]
-
-
-class Crash(BaseException):
-    """The process is gone: nothing that catches Exception sees it."""
-
-
-class CrashingBroker:
-    """A broker whose ``at``-th call raises Crash, before it takes effect or after; counts the calls.
-
-    Calls are: poll, send, flush, commit, committed, seek, read.
-    """
-
-    def __init__(self, broker: MemoryBroker, at: int | None = None, where: Where = "before") -> None:
-        self._broker, self._at, self._where = broker, at, where
-        self.calls: list[str] = []
-
-    def create_topics(self, partitions: int) -> list[str]:
-        return self._broker.create_topics(partitions)
-
-    def partitions(self, topic: str) -> int:
-        return self._broker.partitions(topic)
-
-    def source(self, group: str, topics: Sequence[str]) -> Any:
-        return _Crashing(self, self._broker.source(group, topics))
-
-    def sink(self) -> Any:
-        return _Crashing(self, self._broker.sink())
-
-    def read(self, slot: Slot, start: int = 0) -> Iterator[Any]:
-        return iter(self.call("read", lambda: list(self._broker.read(slot, start))))
-
-    def close(self) -> None:
-        self._broker.close()
-
-    def call(self, name: str, act: Callable[[], Any]) -> Any:
-        """Do what was asked, unless it is time to crash."""
-        number = len(self.calls)
-        self.calls.append(name)
-        if number == self._at and self._where == "before":
-            raise Crash(f"before {name}, call {number}")
-        result = act()
-        if number == self._at:
-            raise Crash(f"after {name}, call {number}")
-        return result
-
-
-class _Crashing:
-    """A source or sink of a `CrashingBroker`."""
-
-    def __init__(self, broker: CrashingBroker, inner: Any) -> None:
-        self._broker, self._inner = broker, inner
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._inner, name)
-        if name in {"close", "changes", "lag", "beginning"}:
-            return method
-        return lambda *args, **options: self._broker.call(name, lambda: method(*args, **options))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-pytest.register_assert_rewrite("tests.consumers.builders")
+pytest.register_assert_rewrite("tests.consumers.outcomes")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -12,18 +12,9 @@ from consumers.snapshots import MARKER_KEY, Marker
 from consumers.source import BrokerUnavailable, Change, Slot
 from consumers.worker import Loop, Worker
 from losswatch.topics import PREDICTIONS, STATE, STEPS
-from tests.consumers.builders import (
-    a_broker,
-    a_story,
-    a_worker,
-    findings_on_topic,
-    make_steps,
-    publish,
-    run_worker_until_idle,
-    state_records,
-    turn,
-    turn_until_idle,
-)
+from tests.consumers.builders import a_broker, a_story, make_steps, publish
+from tests.consumers.outcomes import findings_on_topic, state_records
+from tests.consumers.workers import a_worker, run_worker_until_idle, turn, turn_until_idle
 
 ZERO = (Slot(STEPS, 0), Slot(PREDICTIONS, 0))
 

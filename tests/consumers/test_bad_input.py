@@ -17,23 +17,10 @@ from consumers.source import Slot
 from losswatch.encoding import MAX_BYTES, encode
 from losswatch.schema import Steps
 from losswatch.topics import PREDICTIONS, STEPS
-from tests.consumers.builders import (
-    Outcome,
-    a_broker,
-    a_fleet,
-    a_story,
-    a_worker,
-    assert_same_outcomes,
-    dead_letters,
-    findings_on_topic,
-    make_end,
-    make_start,
-    make_steps,
-    publish,
-    run_worker_until_idle,
-    turn,
-)
+from tests.consumers.builders import a_broker, a_fleet, a_story, make_end, make_start, make_steps, publish
 from tests.consumers.hostile import Hostile, hostile
+from tests.consumers.outcomes import Outcome, assert_same_outcomes, dead_letters, findings_on_topic
+from tests.consumers.workers import a_worker, run_worker_until_idle, turn
 
 HEALTHY = ("one", "two")
 

@@ -5,16 +5,9 @@ import pytest
 from consumers.snapshots import MARKER_KEY, Marker
 from consumers.source import Change, Slot
 from losswatch.topics import FINDINGS, PREDICTIONS, STEPS
-from tests.consumers.builders import (
-    a_broker,
-    a_story,
-    a_worker,
-    make_steps,
-    publish,
-    run_worker_until_idle,
-    state_records,
-    turn_until_idle,
-)
+from tests.consumers.builders import a_broker, a_story, make_steps, publish
+from tests.consumers.outcomes import state_records
+from tests.consumers.workers import a_worker, run_worker_until_idle, turn_until_idle
 
 
 def test_a_checkpoint_writes_the_snapshots_before_the_marker_and_then_commits() -> None:

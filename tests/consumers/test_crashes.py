@@ -5,21 +5,9 @@ from __future__ import annotations
 import pytest
 
 from consumers.memory import MemoryBroker
-from tests.consumers.builders import (
-    Crash,
-    CrashingBroker,
-    Outcome,
-    Ticks,
-    Told,
-    Where,
-    a_broker,
-    a_story,
-    a_worker,
-    assert_same_outcomes,
-    findings_on_topic,
-    publish,
-    run_worker_until_idle,
-)
+from tests.consumers.builders import a_broker, a_story, publish
+from tests.consumers.outcomes import Outcome, Told, assert_same_outcomes, findings_on_topic
+from tests.consumers.workers import Crash, CrashingBroker, Ticks, Where, a_worker, run_worker_until_idle
 
 Expected = tuple[dict[str, Outcome], list[Told], int]
 """What becomes of the runs, what is told of them, and the calls that takes."""

@@ -13,18 +13,8 @@ from consumers.rows import WIDTHS, Limits
 from consumers.runs import StreamKey
 from losswatch.schema import Record, RunEnd, Steps
 from losswatch.topics import STEPS
-from tests.consumers.builders import (
-    Readings,
-    a_fleet,
-    a_story,
-    assert_same_readings,
-    decoded,
-    make_end,
-    make_predictions,
-    make_start,
-    make_steps,
-    told,
-)
+from tests.consumers.builders import a_fleet, a_story, decoded, make_end, make_predictions, make_start, make_steps
+from tests.consumers.outcomes import Readings, assert_same_readings, told
 
 
 def take(fleet: Fleet, *records: Record, partition: int = 0) -> None:

@@ -17,24 +17,10 @@ from consumers.picture import Painter
 from consumers.runs import StreamKey
 from consumers.snapshots import restore, snapshot
 from losswatch.schema import Predictions, Record
-from tests.consumers.builders import (
-    Crash,
-    CrashingBroker,
-    Readings,
-    Told,
-    a_broker,
-    a_fleet,
-    a_worker,
-    assert_same_outcomes,
-    assert_same_readings,
-    decoded,
-    findings_on_topic,
-    make_start,
-    publish,
-    run_worker_until_idle,
-    told,
-)
+from tests.consumers.builders import a_broker, a_fleet, decoded, make_start, publish
 from tests.consumers.labelled import everything, regressor, troubled
+from tests.consumers.outcomes import Readings, Told, assert_same_outcomes, assert_same_readings, findings_on_topic, told
+from tests.consumers.workers import Crash, CrashingBroker, a_worker, run_worker_until_idle
 
 ITEMS = decoded(everything())
 

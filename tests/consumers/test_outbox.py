@@ -12,7 +12,8 @@ from consumers.source import BrokerUnavailable, Slot
 from consumers.telemetry import Telemetry
 from losswatch.schema import Finding
 from losswatch.topics import FINDINGS, STEPS
-from tests.consumers.builders import a_broker, dead_letters, findings_on_topic
+from tests.consumers.builders import a_broker
+from tests.consumers.outcomes import dead_letters, findings_on_topic
 
 
 def an_outbox(broker: MemoryBroker, findings_next: int = 0) -> Outbox:

@@ -16,7 +16,8 @@ from consumers.picture import Painter
 from consumers.runs import SeriesKey
 from consumers.snapshots import restore, snapshot
 from losswatch.schema import Finding, Record, Steps
-from tests.consumers.builders import Told, a_fleet, decoded, make_predictions, told
+from tests.consumers.builders import a_fleet, decoded, make_predictions
+from tests.consumers.outcomes import Told, told
 
 SLICE = ("val", "exp/mae")
 BLOCK = 20

@@ -6,17 +6,8 @@ from consumers.fleet import Fleet
 from consumers.picture import Painter
 from consumers.snapshots import restore, snapshot
 from losswatch.schema import Heartbeat
-from tests.consumers.builders import (
-    a_broker,
-    a_fleet,
-    a_worker,
-    decoded,
-    make_end,
-    make_start,
-    make_steps,
-    publish,
-    turn,
-)
+from tests.consumers.builders import a_broker, a_fleet, decoded, make_end, make_start, make_steps, publish
+from tests.consumers.workers import a_worker, turn
 
 
 def beat(seq: int, time: float = 1000.0, every: float = 10.0) -> Heartbeat:

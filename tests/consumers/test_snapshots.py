@@ -18,7 +18,8 @@ from detectors import catalog
 from detectors.components.balance import Balance
 from detectors.predictions.diversity import Diversity
 from losswatch.schema import Predictions
-from tests.consumers.builders import a_fleet, a_story, decoded, make_start, make_steps, told
+from tests.consumers.builders import a_fleet, a_story, decoded, make_start, make_steps
+from tests.consumers.outcomes import told
 
 ITEMS = decoded(
     [record for pair in zip(a_story("one"), a_story("two", collapse=False), strict=True) for record in pair]

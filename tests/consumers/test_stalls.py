@@ -5,7 +5,8 @@ from __future__ import annotations
 from consumers.fleet import Fleet
 from consumers.snapshots import restore, snapshot
 from consumers.stalls import stalls
-from tests.consumers.builders import a_broker, a_fleet, a_worker, decoded, make_end, make_steps, publish, turn
+from tests.consumers.builders import a_broker, a_fleet, decoded, make_end, make_steps, publish
+from tests.consumers.workers import a_worker, turn
 
 HERE = {0}
 

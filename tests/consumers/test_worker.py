@@ -6,18 +6,9 @@ import threading
 import pytest
 
 from consumers.source import BrokerUnavailable
-from tests.consumers.builders import (
-    Ticks,
-    a_broker,
-    a_story,
-    a_worker,
-    findings_on_topic,
-    make_steps,
-    publish,
-    run_worker_until_idle,
-    turn,
-    turn_until_idle,
-)
+from tests.consumers.builders import a_broker, a_story, make_steps, publish
+from tests.consumers.outcomes import findings_on_topic
+from tests.consumers.workers import Ticks, a_worker, run_worker_until_idle, turn, turn_until_idle
 
 
 class Stop(threading.Event):

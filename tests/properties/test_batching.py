@@ -13,16 +13,8 @@ from consumers.fleet import Fleet
 from consumers.picture import Painter
 from losswatch.schema import Record
 from losswatch.topics import PREDICTIONS, STEPS
-from tests.consumers.builders import (
-    Readings,
-    Told,
-    a_fleet,
-    a_story,
-    assert_same_readings,
-    decoded,
-    make_steps,
-    told,
-)
+from tests.consumers.builders import a_fleet, a_story, decoded, make_steps
+from tests.consumers.outcomes import Readings, Told, assert_same_readings, told
 
 
 def a_restarted_story(run: str) -> list[Record]:

@@ -13,18 +13,9 @@ from consumers.memory import MemoryBroker
 from consumers.source import BrokerUnavailable
 from consumers.worker import Loop, Worker
 from losswatch.schema import Record
-from tests.consumers.builders import (
-    Crash,
-    Outcome,
-    Told,
-    a_broker,
-    a_story,
-    a_worker,
-    assert_same_outcomes,
-    findings_on_topic,
-    publish,
-    run_worker_until_idle,
-)
+from tests.consumers.builders import a_broker, a_story, publish
+from tests.consumers.outcomes import Outcome, Told, assert_same_outcomes, findings_on_topic
+from tests.consumers.workers import Crash, a_worker, run_worker_until_idle
 
 PARTITIONS = {"one": 0, "two": 0, "three": 1}
 
