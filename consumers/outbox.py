@@ -9,6 +9,7 @@ from typing import Final
 from consumers.decode import DeadLetter
 from consumers.source import Broker, BrokerUnavailable, Headers, Sink, Slot
 from consumers.telemetry import Telemetry
+from detectors.series.stalled import STALLED
 from losswatch.encoding import JSON, WireError, decode, encode
 from losswatch.headers import cloud_event
 from losswatch.schema import Finding
@@ -38,6 +39,8 @@ class Ledger:
     end: int = 0
     """As far as it is known to reach; it may reach further."""
     told: set[Told] = field(default_factory=set)
+    by_clock: dict[str, Finding] = field(default_factory=dict)
+    """By run, the newest of those that no record makes again."""
 
 
 class Outbox:
@@ -59,11 +62,17 @@ class Outbox:
         self._read_back(partition, ledger)
         self.ledgers[partition] = ledger
 
-    def settle(self, partition: int) -> None:
-        """Note that all that was there at `open` has been used: no replay makes findings again any more."""
+    def settle(self, partition: int) -> list[Finding]:
+        """Note that all that was there at `open` has been used: no replay makes findings again any more.
+
+        Returns, the first time, the newest findings of runs that no replay makes again.
+        """
         ledger = self.ledgers[partition]
+        by_clock = list(ledger.by_clock.values())
         ledger.told.clear()
+        ledger.by_clock.clear()
         ledger.next_offset = ledger.end
+        return by_clock
 
     def close(self, partition: int) -> None:
         """Forget a partition, and what was not written for it."""
@@ -142,6 +151,8 @@ class Outbox:
                 continue  # somebody else's record: nothing of ours to tell twice
             if isinstance(finding, Finding):
                 ledger.told.add((finding.id, finding.state))
+                if finding.kind == STALLED.name:
+                    ledger.by_clock[finding.run] = finding
 
 
 FLUSH_SECONDS: Final = 30.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 from consumers.findings import finding_id
 from consumers.fleet import Fleet
@@ -22,6 +22,16 @@ def stalls(fleet: Fleet, now: float, caught_up: Set[int]) -> list[Finding]:
     ]
     fleet.dirty |= {finding.run for finding in found}
     return found
+
+
+def remember(fleet: Fleet, told: Iterable[Finding]) -> None:
+    """Take over the stalls that a worker told after its last checkpoint, oldest first: no record makes them again."""
+    for finding in told:
+        run = fleet.runs.get(finding.run)
+        if run is not None:
+            run.stalled = finding.state == "firing"
+            run.note(finding)
+            fleet.dirty.add(run.run)
 
 
 def _judge(fleet: Fleet, run: Run, now: float) -> Iterator[Finding]:

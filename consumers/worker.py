@@ -17,7 +17,7 @@ from consumers.fleet import Fleet
 from consumers.outbox import Outbox
 from consumers.picture import Painter
 from consumers.source import Broker, BrokerUnavailable, Sink, Source
-from consumers.stalls import stalls
+from consumers.stalls import remember, stalls
 from consumers.view import View
 from losswatch.schema import Finding, Record
 
@@ -136,7 +136,7 @@ class Worker:
         self.telemetry.lag = {(slot.topic, slot.partition): lag for slot, lag in loop.source.lag().items()}
         caught_up = self._caught_up(loop)
         for partition in caught_up:
-            loop.outbox.settle(partition)
+            remember(self._fleet, loop.outbox.settle(partition))
         if self._clock() - self._viewed >= max(self.policy.view_every, VIEW_SHARE * self._view_cost):
             self._evict(loop, caught_up)
             self._note_stalls(loop, caught_up)

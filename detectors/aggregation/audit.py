@@ -114,6 +114,8 @@ class Audit:
         state = _renewed(state, state["expected_components"] == facts["components"])
         segments = Segments.of(state["count"], block.mask)
         digits, told, parts = read(state, block, segments)
+        if any(block.values["log_var"].stride()):  # else nobody reported one
+            parts = candidates.as_clamped(parts, told.total, facts)
         weighted = candidates.with_weights(parts)
         bases = candidates.bases(parts, weighted, facts)
         parameters, fitted = estimated(state, segments, told, parts, bases)

@@ -6,7 +6,7 @@ Letters: R rows, K components, B formulas (the order of `BASES`), C steps.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -28,6 +28,8 @@ ARITHMETIC: Final = 1e-6
 """Of the size of the terms: what summing in single precision may be off by."""
 ROUNDED_WEIGHTS: Final = 2e-4
 """The same where weights or log variances come in, which are often logged to four digits."""
+CLAMP: Final = 2.0
+"""What log variances are clamped to in case B of the requirements, before they come into the total."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,17 @@ def bases(parts: Parts, weighted: Predicted, facts: Mapping[str, Tensor]) -> Pre
     ratios = [_product(parts, x.masked_fill(~pair, torch.nan), y) for x, y in ((first, second), (second, first))]
     own, trained = _declared(parts, terms, facts, ""), _declared(parts, terms, facts, "train_")
     return stacked([plain, mean, weighted, *variants, own, *ratios, trained])
+
+
+def as_clamped(parts: Parts, total: Tensor, facts: Mapping[str, Tensor]) -> Parts:
+    """The log variances within `CLAMP`, at steps whose ``total`` (R, C) uncertainty weighting makes of these only."""
+    clamped = replace(parts, log_var=parts.log_var.clamp(-CLAMP, CLAMP))
+    fits = []
+    for each in (parts, clamped):
+        terms = _Terms.of(each)
+        made = stacked([*terms.variants, _declared(each, terms, facts, ""), _declared(each, terms, facts, "train_")])
+        fits.append(((total[:, None] - made.value).abs() <= made.slack).any(1))
+    return replace(parts, log_var=torch.where((fits[1] & ~fits[0])[:, None], clamped.log_var, parts.log_var))
 
 
 def with_weights(parts: Parts) -> Predicted:

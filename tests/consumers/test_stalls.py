@@ -6,6 +6,7 @@ from consumers.fleet import Fleet
 from consumers.snapshots import restore, snapshot
 from consumers.stalls import stalls
 from tests.consumers.builders import a_broker, a_fleet, decoded, make_end, make_steps, publish
+from tests.consumers.outcomes import findings_on_topic
 from tests.consumers.workers import a_worker, turn
 
 HERE = {0}
@@ -88,3 +89,29 @@ def test_a_worker_tells_it_without_any_record() -> None:
         clock[0] += 400.0
         turn(worker, loop)
         assert [f.kind for f in worker.view.findings["r"] if f.state == "firing"] == ["stalled"]
+
+
+def test_a_stall_that_was_told_before_a_crash_is_not_told_again_and_is_resolved_under_its_id() -> None:
+    broker = a_broker()
+    publish(broker, [make_steps("r", 4 * i, 4, seq=i) for i in range(6)])
+    clock = [5000.0]
+
+    def work(turns: int = 20) -> None:
+        """A worker that dies before its next checkpoint."""
+        worker = a_worker(broker, wall=lambda: clock[0], view_every=0.0, checkpoint_every=1e9)
+        with worker.connected() as loop:
+            for _ in range(turns):
+                turn(worker, loop)
+            if clock[0] == 5000.0:
+                worker.checkpoint(loop)
+            clock[0] += 400.0
+            turn(worker, loop)
+
+    work()
+    work()
+    told = [finding[:2] for finding in findings_on_topic(broker)]
+    assert told == [("r/train/stalled/-/23", "firing")]
+    publish(broker, [make_steps("r", 24, 4, seq=6)])
+    work()
+    told = [finding[:2] for finding in findings_on_topic(broker)]
+    assert told[:2] == [("r/train/stalled/-/23", "firing"), ("r/train/stalled/-/23", "resolved")]

@@ -196,3 +196,15 @@ def test_a_last_batch_beside_means_of_its_parts_is_not_judged() -> None:
 def test_a_declaration_that_cannot_be_computed_is_not_known() -> None:
     block = with_facts(objective(X.sum(0), X), declaration("ratio", base=-1.0, factor=2.0))
     assert set(audit(block).verdicts()) == {UNKNOWN}
+
+
+@pytest.mark.parametrize("declared", [KENDALL, declaration("kendall", train=True, variant="half", regularizer=0.01)])
+def test_log_variances_that_are_clamped_in_the_total_and_reported_without_are_consistent(declared: Declared) -> None:
+    s = S + np.linspace(0, 2.5, 200)
+    block = objective(kendall(X, np.clip(s, -2, 2), "half", 0.01), X, log_var=s, declared=declared)
+    found = audit(block)
+    assert BAD not in found.verdicts()
+    assert found.last("total_form") == 64
+    assert set(audit(objective(X.mean(0), X, log_var=s, declared=KENDALL)).verdicts()[4:]) == {BAD}
+    other = audit(objective(kendall(X, np.clip(s, -1, 1), "half", 0.01), X, log_var=s, declared=KENDALL))
+    assert set(other.verdicts()[100:]) == {BAD}, "another clamp than that of case B is another formula"
