@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from consumers.lines import NO_LINE, Lines, Sheet, widened
 from consumers.pieces import (
     Bands,
     ObjectivePiece,
@@ -16,10 +17,9 @@ from consumers.pieces import (
     Piece,
     Round,
     SeriesPiece,
-    StreamPiece,
 )
 from detectors.cell import Block
-from detectors.streams import VALUES, Sampled
+from detectors.streams import Columns
 from losswatch.arrays import NOT_REPORTED, Bools, Floats, Ints, reported
 
 
@@ -115,16 +115,16 @@ def series_of(
         mask=torch.from_numpy(mask).to(like.device),
         values={"value": tensor(value[:, :most], like)},
     )
-    return named, origin.tolist(), offset, _expecting(found, named, bands, like)
+    return named, origin.tolist(), offset, expecting(found, named, bands, like)
 
 
 def series_block(work: Round[SeriesPiece], bands: Mapping[int, Bands], like: torch.Tensor) -> Block:
     """The block of a round of single series. ``bands`` are what is expected of them, by series row."""
     block = _stack(work, 1, lambda piece: piece.value[None], ("value",), like)
-    return _expecting(block, work.rows, bands, like)
+    return expecting(block, work.rows, bands, like)
 
 
-def _expecting(block: Block, rows: Sequence[int], bands: Mapping[int, Bands], like: torch.Tensor) -> Block:
+def expecting(block: Block, rows: Sequence[int], bands: Mapping[int, Bands], like: torch.Tensor) -> Block:
     """The block with the bands ``low`` and ``high`` (R, T), NaN where nothing is expected."""
     chosen = [place for place, row in enumerate(rows) if row in bands] if bands else []
     if not chosen:
@@ -153,21 +153,24 @@ def pair_block(work: Round[PairPiece], names: Sequence[str], like: torch.Tensor)
     return replace(block, reported=dict(zip(names, given, strict=True)))
 
 
-def sampled_block(work: Round[StreamPiece], stream: Sampled, slots: int, like: torch.Tensor) -> Block:
-    """The block of a round of records."""
-    names = VALUES[stream]
-    rows, time = work.shape
-    step, mask, values = _filled(work, len(names.row), lambda piece: piece.values[:, None])
-    filled = np.full((rows, time, len(names.slot), slots), np.nan)  # as the pieces lie in memory
-    for row, start, piece in work.placed:
-        if piece.slots is not None:
-            if stream != "scores":
-                filled[row, start] = 0.0
-            filled[row, start, :, : piece.slots.shape[1]] = piece.slots
-    wide = filled.transpose(2, 0, 3, 1)
-    block = _block_of(step, mask, values, names.row, like)
-    by_slot = dict(zip(names.slot, tensor(wide, like), strict=True))
-    return replace(block, values={**block.values, **by_slot})
+def lines_block(work: Sheet, lines: Lines, step: Ints, names: Columns) -> Block:
+    """The block of a sheet of lines, whose steps (M) are ``step``."""
+    there = work.line != NO_LINE
+    like, device = lines.pool.like, lines.pool.like.device
+    mask, line = torch.from_numpy(there).to(device), torch.from_numpy(np.where(there, work.line, 0)).to(device)
+    known = mask[..., None]
+    values = fitting(torch.where(known, lines.values[line], torch.nan).permute(2, 0, 1).contiguous(), like)
+    if lines.slots is None:
+        wide = like.new_full((), torch.nan).expand(len(names.slot), len(work.rows), lines.pool.slots, there.shape[1])
+    else:
+        told = widened(lines.slots[line], lines.pool.slots, lines.pool.stream)  # (R, T, V', K)
+        told = told if there.all() else torch.where(known[..., None], told, torch.nan)
+        wide = fitting(told.permute(2, 0, 3, 1).contiguous(), like)
+    return Block(
+        step=torch.from_numpy(np.where(there, step[work.line], 0)).to(device),
+        mask=mask,
+        values={**dict(zip(names.row, values, strict=True)), **dict(zip(names.slot, wide, strict=True))},
+    )
 
 
 def _stack(
@@ -199,9 +202,13 @@ def _block_of(step: Ints, mask: Bools, values: Floats, names: Sequence[str], lik
 
 
 def tensor(values: npt.NDArray[np.float64], like: torch.Tensor) -> torch.Tensor:
-    """As a tensor of the state's dtype and device; finite values stay finite in a narrower dtype."""
-    wide = torch.from_numpy(np.ascontiguousarray(values))
-    if like.dtype is not torch.float64:
+    """As a tensor of the state's dtype and device."""
+    return fitting(torch.from_numpy(np.ascontiguousarray(values)), like)
+
+
+def fitting(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """In the state's dtype, on its device; finite values stay finite in a narrower dtype."""
+    if torch.finfo(like.dtype).max < torch.finfo(values.dtype).max:
         most = torch.finfo(like.dtype).max
-        wide = torch.where(wide.isfinite(), wide.clamp(-most, most), wide)
-    return wide.to(device=like.device, dtype=like.dtype)
+        values = torch.where(values.isfinite(), values.clamp(-most, most), values)
+    return values.to(device=like.device, dtype=like.dtype)

@@ -8,23 +8,26 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from consumers.columns import objective_block, pair_block, sampled_block, series_block, series_of
+from consumers.columns import expecting, lines_block, objective_block, pair_block, series_block, series_of
 from consumers.courses import TRAIN, Restart
 from consumers.findings import make_finding
-from consumers.pieces import STEPS, ObjectivePiece, PairPiece, Piece, Round, SeriesPiece, StreamPiece, pack
+from consumers.lines import NO_LINE, Given, Lines, Origin, Sheet, by_pool, joined, sheets
+from consumers.pieces import STEPS, ObjectivePiece, PairPiece, Piece, Round, SeriesPiece, pack
 from consumers.points import Kept
 from consumers.pools import Judged, Pool, Transition
-from consumers.reduce import Made, reduce_predictions
+from consumers.reduce import reduce_predictions
 from consumers.reduce_samples import reduce_samples
 from consumers.rewind import rewind
 from consumers.rows import Rows
-from consumers.runs import PairKey, RowKey, Run, SeriesKey, StreamRow
-from consumers.samples import Item
+from consumers.runs import PairKey, RowKey, Run, SeriesKey
+from consumers.samples import Declared, Item
 from consumers.telemetry import Telemetry
 from consumers.together import Change, together
-from detectors.streams import PAIRS, Pair, Role, Sampled, Stream
+from detectors.streams import PAIRS, SAMPLED, VALUES, Columns, Pair, Role, Stream
+from losswatch.arrays import Ints
 from losswatch.schema import Finding
 
 log: Final = logging.getLogger(__name__)
@@ -33,6 +36,8 @@ PAIR_VALUES: Final[Mapping[Pair, Sequence[str]]] = dict.fromkeys(PAIRS, ("refere
     "formulas": ("reference", "judged", "reference_scale", "judged_scale")
 }
 """What the blocks of pairs hold."""
+SERIES: Final = Columns(("value",))
+"""What the block of single series holds."""
 SCORE_STEPS: Final = 4
 """Most records of a row in one block of scores: each step of it holds all the samples that are kept."""
 
@@ -73,7 +78,7 @@ class Gathering:
         self._series: list[SeriesPiece] = []
         self._pairs: dict[Pair, list[PairPiece]] = {}
         self._items: list[Item] = []
-        self._declared: list[Made] = []
+        self._declared: list[Declared] = []
         self._changes: list[Change] = []
         self.runs: set[str] = set()
         """Runs that have pieces here."""
@@ -94,9 +99,9 @@ class Gathering:
         """A record of predictions."""
         self._items.append(item)
 
-    def add_declaration(self, row: StreamRow, piece: StreamPiece) -> None:
+    def add_declaration(self, declared: Declared) -> None:
         """What a run declares about a phase."""
-        self._declared.append(Made("declaration", row, piece, 0))
+        self._declared.append(declared)
 
     def findings(self) -> list[Finding]:
         """What was found since the last call, by run and step."""
@@ -120,11 +125,8 @@ class Gathering:
             pool = self._rows.pool("objective", slots)
             for work in pack(pieces, self._block_steps, pool.points):
                 self._guard(partial(self._use_objectives, pool, work, formulas))
-        if items:
-            self._guard(partial(self._use_predictions, items, series))
-            self._guard(lambda: self._use_streams(reduce_samples(items, self._rows.like), series))
-        if declared:
-            self._guard(partial(self._use_streams, declared, series))
+        if items or declared:
+            self._use_records(items, declared)
         for loose in pack(series, self._block_steps, self._rows.pool("series").points):
             self._guard(partial(self._use_series, loose))
         if judged := self._compared(formulas):
@@ -177,41 +179,57 @@ class Gathering:
         self._report_round(stream, work, pool.update(work.rows, block))
         pool.keep(work.kept)
 
-    def _use_predictions(self, items: Sequence[Item], series: list[SeriesPiece]) -> None:
-        made, samples = reduce_predictions(items, self._rows.like)
-        self._telemetry.count("samples", by=samples)
-        self._use_streams(made, series)
+    def _use_records(self, items: Sequence[Item], declared: Sequence[Declared]) -> None:
+        """Readings that are series of their own go through the detectors of those at once."""
+        origins: Sequence[Origin] = [*items, *declared]
+        given: list[Given] = []
+        self._guard(lambda: given.extend(reduce_predictions(items, self._rows.like)))
+        self._guard(lambda: given.extend(reduce_samples(items, self._rows.like)))
+        self._telemetry.count("samples", by=sum(item.size for item in items))
+        if declared:
+            values = torch.from_numpy(np.stack([each.values for each in declared]))
+            given.append(Given([each.row for each in declared], range(len(items), len(origins)), values))
+        step = np.array([origin.step for origin in origins], dtype=np.int64)
+        read: list[Lines] = []
+        for lines in by_pool(given):
+            self._use_lines(lines, step, origins, read)
+        if read:
+            self._use_lines(joined(read), step, origins, read)
 
-    def _use_streams(self, made: Sequence[Made], series: list[SeriesPiece]) -> None:
-        """Readings that are series of their own are put to ``series``."""
-        by_pool: dict[tuple[Sampled, int], list[StreamPiece]] = {}
-        for each in made:
-            by_pool.setdefault((each.stream, each.row.pool.slots), []).append(each.piece)
-        for (stream, slots), pieces in by_pool.items():
-            pool = self._rows.pool(stream, slots)
-            most = min(self._block_steps, SCORE_STEPS) if stream == "scores" else self._block_steps
-            for work in pack(pieces, most, pool.points):
-                self._guard(partial(self._use_stream, stream, pool, work, series))
+    def _use_lines(self, lines: Lines, step: Ints, origins: Sequence[Origin], read: list[Lines]) -> None:
+        most = min(self._block_steps, SCORE_STEPS) if lines.pool.stream == "scores" else self._block_steps
+        at = step[lines.of]
+        for work in sheets(lines, at, most):
+            self._guard(partial(self._use_sheet, work, lines, at, origins, read))
 
-    def _use_stream(self, stream: Sampled, pool: Pool, work: Round[StreamPiece], series: list[SeriesPiece]) -> None:
-        judged = pool.update(work.rows, sampled_block(work, stream, pool.slots, pool.like))
-        for change in judged.transitions:
-            piece = work.piece_at(change.at, change.offset)
-            key: RowKey = pool.keys[piece.row]
-            subject = key.subject if change.slot is None else piece.owner.classes.name_of(change.slot)
-            self._report(piece.owner, key.phase, subject, change, piece.time)
-        for name, fed in judged.fed.items():
-            series += self._readings(pool, work, name, fed)
+    def _use_sheet(self, work: Sheet, lines: Lines, step: Ints, origins: Sequence[Origin], read: list[Lines]) -> None:
+        """Readings that are series of their own are put to ``read``."""
+        pool = lines.pool
+
+        def origin(change: Transition) -> Origin:
+            return origins[int(lines.of[work.line[change.at, change.offset]])]
+
+        if pool.stream == "series":
+            block = expecting(lines_block(work, lines, step, SERIES), work.rows, self._rows.bands, pool.like)
+            self._report_series("series", pool.update(work.rows, block).transitions, work.rows, origin)
+        elif pool.stream in SAMPLED:
+            judged = pool.update(work.rows, lines_block(work, lines, step, VALUES[pool.stream]))
+            for change in judged.transitions:
+                brought, key = origin(change), pool.keys[work.rows[change.at]]
+                subject = key.subject if change.slot is None else brought.run.classes.name_of(change.slot)
+                self._report(brought.run, key.phase, subject, change, brought.time)
+            for name, fed in judged.fed.items():
+                read.append(self._readings(work, lines, name, fed))
         pool.keep(work.kept)
 
-    def _readings(self, pool: Pool, work: Round[StreamPiece], name: str, values: Tensor) -> Iterator[SeriesPiece]:
-        """A reading (R, T) as pieces of series."""
-        column = values.double().cpu().numpy()
-        for place, start, piece in work.placed:
-            value = column[place, start : start + len(piece.step)]
-            key = SeriesKey(pool.keys[piece.row].phase, "reading", name)
-            if (row := self._rows.series(piece.owner, key)) >= 0:
-                yield SeriesPiece(row, piece.owner, piece.time, piece.step, value, piece.order)
+    def _readings(self, work: Sheet, lines: Lines, name: str, values: Tensor) -> Lines:
+        """A reading (R, T) as lines of series."""
+        keys = [lines.pool.keys[row] for row in work.rows]
+        found = [self._rows.series(self._runs[key.run], SeriesKey(key.phase, "reading", name)) for key in keys]
+        taken = (work.line != NO_LINE) & (np.array(found) >= 0)[:, None]
+        row = np.broadcast_to(np.array(found)[:, None], taken.shape)[taken]
+        value = values[torch.from_numpy(taken).to(values.device)]
+        return Lines(self._rows.pool("series"), row, lines.of[work.line[taken]], value[:, None])
 
     def _compared(self, formulas: list[_Formula]) -> list[PairPiece]:
         """What other phases make their totals by, each with what the training phase did at that time."""

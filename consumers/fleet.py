@@ -180,9 +180,9 @@ class Fleet:
             known = sorted(self.defaults)
             log.warning("run %r declares unknown thresholds %s; known are %s", run.run, unknown[:5], known)
         self.rows.declare(run)
-        for row, piece in declarations(self.rows, run, record, lambda: self._settle(run)):
+        for declared in declarations(self.rows, run, record, lambda: self._settle(run)):
             self._gathering.runs.add(run.run)
-            self._gathering.add_declaration(row, piece)
+            self._gathering.add_declaration(declared)
 
     def _settle(self, run: Run) -> None:
         """Use what was gathered of a run, before its rows change."""

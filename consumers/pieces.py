@@ -89,26 +89,7 @@ class Bands(NamedTuple):
     high: Floats
 
 
-@dataclass(frozen=True, slots=True)
-class StreamPiece:
-    """One record of a stream of records, already reduced."""
-
-    row: int
-    owner: Any
-    time: float
-    step: Ints
-    """(1)."""
-    values: Floats
-    """(V), in the order of `detectors.streams.VALUES`."""
-    slots: Floats | None = None
-    """(V', K or less), likewise."""
-    order: int = 0
-    """See `ObjectivePiece`."""
-    saved: bool = False
-    """As in `ObjectivePiece`."""
-
-
-Piece = TypeVar("Piece", ObjectivePiece, SeriesPiece, PairPiece, StreamPiece)
+Piece = TypeVar("Piece", ObjectivePiece, SeriesPiece, PairPiece)
 
 
 @dataclass(slots=True)

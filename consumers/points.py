@@ -20,6 +20,7 @@ from torch import Tensor
 
 from detectors.cell import State
 from detectors.streams import Stream
+from losswatch.arrays import Bools, Ints
 
 OLDER: Final = 0
 NEWER: Final = 1
@@ -104,6 +105,27 @@ class Points:
             return None
         self._last[row] = taken
         return Kept(row, taken, newest, moves)
+
+    def advance_each(self, row: Ints, first: Bools, step: Ints) -> tuple[Bools, list[tuple[int, Kept]]]:
+        """As `advance` for M single steps without checkpoints. ``row`` (M) is sorted, ``first`` where a row begins.
+
+        After which of them a point is to be taken (M), and those points with their places.
+        """
+        begins = np.flatnonzero(first)
+        rows, counts = row[begins], np.diff(begins, append=len(row))
+        all_taken, all_newest = (np.frombuffer(x, dtype=np.int64) for x in (self._taken, self._newest))
+        before, known = all_taken[rows], all_newest[rows]
+        all_taken[rows] = before + counts
+        all_newest[rows] = np.maximum(known, np.maximum.reduceat(step, begins))
+        taken = np.repeat(before + 1 - begins, counts) + np.arange(len(row))
+        ends = (taken >= FIRST) & ((taken & (taken - 1)) == 0) & bool(self._kept)
+        kept = []
+        for at in np.flatnonzero(ends).tolist():
+            of = int(np.searchsorted(rows, row[at]))
+            count, newest = int(taken[at]), max(int(known[of]), int(step[begins[of] : at + 1].max()))
+            self._last[rows[of]], self._due[rows[of]] = count, _next(count)
+            kept.append((at, Kept(int(rows[of]), count, newest, moves=True)))
+        return ends, kept
 
     def keep(self, state: Mapping[str, Tensor], points: Sequence[Kept]) -> None:
         """Take points, of each row at most one, of the whole ``state`` (R, ...)."""

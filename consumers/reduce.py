@@ -16,63 +16,45 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from consumers.pieces import StreamPiece
+from consumers.lines import Given
 from consumers.runs import StreamRow
 from consumers.samples import KEPT_SCORES, Item
 from consumers.validity import matrix_of, portions
 from detectors.labels.counts import class_counts
 from detectors.predictions.distribution import Distribution, calibration_error, moments_of
-from detectors.streams import Sampled
-from losswatch.arrays import Floats
 
 NONE: Final = -1
 """The slot of no sample."""
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """What a record gives to a row of a stream."""
-
-    stream: Sampled
-    row: StreamRow
-    piece: StreamPiece
-    order: int
-    """Place of its record in the poll."""
-
-
-def reduce_predictions(items: Sequence[Item], like: Tensor) -> tuple[list[Made], int]:
-    """What all records give, in their order, and the number of samples in them."""
-    made: list[Made] = []
-    samples = 0
+def reduce_predictions(items: Sequence[Item], like: Tensor) -> Iterator[Given]:
+    """What all records give."""
     for kind, members in _groups(items):
         chosen = [items[i] for i in members]
-        samples += sum(item.record.size for item in chosen)
-        if kind is None:
-            continue
         if kind == "summary":
             found = _of_summaries(chosen, like)
         elif kind == "classes":
             found = _of_classes(chosen, like)
         else:
             found = _of_matrices(chosen, like)
-        made += _pieces(found, chosen, members)
-        made += _labels(found, chosen, members)
-        made += _scores(found, chosen, members)
-    return sorted(made, key=lambda each: each.order), samples
+        yield _predictions(found, chosen, members)
+        yield from _labels(found, chosen, members)
+        if found.anomaly is not None:
+            yield from _scores(found.anomaly, chosen, members)
 
 
-def _groups(items: Sequence[Item]) -> Iterator[tuple[str | None, list[int]]]:
+def _groups(items: Sequence[Item]) -> Iterator[tuple[str, list[int]]]:
     """The kind and the places of records of one kind, class count, type of numbers and about one size; not more than
     stay in a processor's cache together."""
 
     def alike(item: Item) -> tuple[Any, ...]:
         values = item.record.values
         held = values.dtype.char if isinstance(values, np.ndarray) else ""
-        return item.record.kind, item.classes, _bucket(item.record.size), held
+        return item.record.kind, item.classes, _bucket(item.size), held
 
     for (kind, classes, size, _), members in grouped(items, alike):
         each = classes if kind == "summary" else classes * size
-        for part in portions(each for _ in members):
+        for part in portions(each for _ in members) if kind is not None else ():
             yield kind, [members[i] for i in part]
 
 
@@ -84,10 +66,10 @@ def grouped(items: Sequence[Item], key: Callable[[Item], Any]) -> Iterator[tuple
     yield from groups.items()
 
 
-def piece_of(item: Item, row: StreamRow, values: Floats, slots: Floats | None = None) -> StreamPiece:
-    """A record's numbers as a piece of a row."""
-    step = np.array([item.record.step], dtype=np.int64)
-    return StreamPiece(row.row, item.run, item.record.time, step, values, slots, item.order)
+def rowed(rows: Sequence[StreamRow | None]) -> tuple[list[int], list[StreamRow]]:
+    """The places at which there is a row, and the rows."""
+    places = [place for place, row in enumerate(rows) if row is not None]
+    return places, [row for row in rows if row is not None]
 
 
 def padded(arrays: Sequence[npt.NDArray[Any]], length: int) -> npt.NDArray[Any]:
@@ -100,10 +82,9 @@ def padded(arrays: Sequence[npt.NDArray[Any]], length: int) -> npt.NDArray[Any]:
     return out
 
 
-def numbers(columns: Sequence[Tensor]) -> Floats:
-    """(V, G) columns as float64 (G, V) on the host."""
-    made: Floats = torch.stack([x.to(columns[0].dtype) for x in columns], 1).to("cpu", torch.float64).numpy()
-    return made
+def numbers(columns: Sequence[Tensor]) -> Tensor:
+    """(V, G) columns as (G, V), in the type of the first."""
+    return torch.stack([x.to(columns[0].dtype) for x in columns], 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +103,7 @@ def _bucket(size: int) -> int:
 
 
 def _of_matrices(items: Sequence[Item], like: Tensor) -> _Reduced:
-    sizes = torch.tensor([item.record.size for item in items], device=like.device)
+    sizes = torch.tensor([item.size for item in items], device=like.device)
     length = int(sizes.max())
     raw = torch.from_numpy(padded([matrix_of(item.record) for item in items], length)).to(like.device)  # (G, N, C)
     # Single precision for what was sent in half of it: the sums of a record lose no digit that was sent.
@@ -179,18 +160,18 @@ def _of_classes(items: Sequence[Item], like: Tensor) -> _Reduced:
     classes = items[0].classes
     slots = [item.predicted for item in items if item.predicted is not None]
     counts = np.stack([np.bincount(each[each >= 0], minlength=classes)[:classes] for each in slots])
-    total = torch.tensor([item.record.size for item in items], device=like.device).to(like)
+    total = torch.tensor([item.size for item in items], device=like.device).to(like)
     counted = torch.from_numpy(counts).to(like)
     nothing = torch.full_like(total, nan)
     told = Distribution.of_summary(total, counted / total[:, None], counted, nothing, torch.ones_like(total))
     return _Reduced(told, nothing)
 
 
-def _pieces(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> Iterator[Made]:
+def _predictions(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> Given:
     told = found.told
     collision, surprise = moments_of(told.mean)
     classes = torch.full_like(told.samples, items[0].classes)
-    rows = numbers(
+    values = numbers(
         [
             told.samples,
             classes,
@@ -204,35 +185,31 @@ def _pieces(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> I
             found.calibration,
         ]
     )
-    slots = torch.stack([told.mean, told.predicted], 1).to("cpu", torch.float64).numpy()  # (G, 2, C)
-    for g, (item, order) in enumerate(zip(items, members, strict=True)):
-        assert item.predictions is not None
-        wide = slots[g] if item.predictions.pool.slots else None
-        yield Made("predictions", item.predictions, piece_of(item, item.predictions, rows[g], wide), order)
+    _, rows = rowed([item.places.predictions for item in items])
+    return Given(rows, members, values, torch.stack([told.mean, told.predicted], 1))
 
 
-def _labels(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> Iterator[Made]:
+def _labels(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> Iterator[Given]:
     """Counts by class of the records that have labels, all of one width in one pass."""
-    chosen = [g for g, item in enumerate(items) if item.labels is not None]
+    chosen, rows = rowed([item.places.labels for item in items])
     by_width: dict[int, list[int]] = {}
-    for g in chosen:
-        row = items[g].labels
-        assert row is not None
-        by_width.setdefault(row.pool.slots, []).append(g)
+    for place, row in enumerate(rows):
+        by_width.setdefault(row.pool.slots, []).append(place)
     for width, places in by_width.items():
-        some = [items[g] for g in places]
-        length = max(item.record.size for item in some)
+        at = [chosen[place] for place in places]
+        some, of = [items[g] for g in at], [members[g] for g in at]
+        length = max(item.size for item in some)
         label = _label(some, length, found.told.samples)
-        predicted = _predicted(some, label) if found.predicted is None else found.predicted[places][:, :length]
-        right = ((predicted == label) & (label != NONE)).sum(1).tolist()
-        by_class = class_counts(label, predicted, width).to("cpu", torch.float64).numpy()
-        for g, item, hits, count in zip(places, some, right, by_class, strict=True):
-            assert item.labels is not None
-            values = np.array([item.record.size, hits, 1.0])
-            yield Made("labels", item.labels, piece_of(item, item.labels, values, count), members[g])
-            for row in item.judged:
-                piece = piece_of(item, row, np.array([nan, nan, 0.0]), count[:, : row.pool.slots])
-                yield Made("labels", row, piece, members[g])
+        predicted = _predicted(some, label) if found.predicted is None else found.predicted[at][:, :length]
+        right = ((predicted == label) & (label != NONE)).sum(1)
+        size = torch.tensor([item.size for item in some], device=label.device)
+        counts = class_counts(label, predicted, width).to(torch.float32)  # of 4 million samples at most
+        values = torch.stack([size, right, torch.ones_like(size)], 1).to(torch.float32)
+        yield Given([rows[place] for place in places], of, values, counts)
+        if judged := [(g, row) for g, item in enumerate(some) for row in item.places.judged]:
+            of, index = [of[g] for g, _ in judged], torch.tensor([g for g, _ in judged], device=label.device)
+            nothing = values.new_tensor([nan, nan, 0.0]).expand(len(judged), -1)
+            yield Given([row for _, row in judged], of, nothing, counts[index])
 
 
 def _predicted(items: Sequence[Item], place: Tensor) -> Tensor:
@@ -247,18 +224,18 @@ def _predicted(items: Sequence[Item], place: Tensor) -> Tensor:
     return out
 
 
-def _scores(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> Iterator[Made]:
-    """The anomaly score and the truth of the last samples of each record."""
-    if found.anomaly is None:
+def _scores(anomaly: Tensor, items: Sequence[Item], members: Sequence[int]) -> Iterator[Given]:
+    """The anomaly score (G, N) and the truth of the last samples of each record."""
+    chosen, rows = rowed([item.places.scores for item in items])
+    if not chosen:
         return
-    label = _label(items, found.anomaly.shape[1], found.anomaly)
-    normal = torch.tensor([item.normal_slot for item in items], device=label.device)
-    told = torch.stack([found.anomaly, (label != normal[:, None]).to(found.anomaly.dtype)], 1)  # (G, 2, N)
-    scores = told.to("cpu", torch.float64).numpy()
-    nothing = np.zeros(0)
-    for g, (item, order) in enumerate(zip(items, members, strict=True)):
-        if item.scores is None or item.label is None:
-            continue
-        size = len(item.label)
-        newest = scores[g, :, max(0, size - KEPT_SCORES) : size]
-        yield Made("scores", item.scores, piece_of(item, item.scores, nothing, newest), order)
+    some = [items[g] for g in chosen]
+    length = anomaly.shape[1]
+    normal = torch.tensor([item.normal_slot for item in some], device=anomaly.device)
+    positive = (_label(some, length, anomaly) != normal[:, None]).to(anomaly.dtype)
+    told = torch.stack([anomaly[chosen], positive], 1)  # (G, 2, N)
+    if length > KEPT_SCORES:
+        first = torch.tensor([max(0, item.size - KEPT_SCORES) for item in some], device=anomaly.device)
+        last = first[:, None, None] + torch.arange(KEPT_SCORES, device=anomaly.device)
+        told = told.gather(2, last.expand(-1, 2, -1))
+    yield Given(rows, [members[g] for g in chosen], told.new_zeros(len(rows), 0), told)

@@ -80,6 +80,7 @@ class Rows:
 
     def declare(self, run: Run) -> None:
         """Set what the run declared; a threshold that it no longer declares goes back to the deployment's."""
+        run.places.clear()
         thresholds = {**self.defaults, **run.thresholds()}
         for phase, objective in run.objectives.items():
             objective.pool.set_thresholds(objective.row, thresholds)
@@ -164,13 +165,16 @@ class Rows:
         ``settle`` is called before the row moves to a wider pool: pieces that point at the old one must be used first.
         """
         row = run.streams.get(key)
+        if row is not None and slots <= row.pool.slots and bool(slots) >= bool(row.pool.slots):
+            return row
+        run.places.clear()
         if row is None:
             if not self._room(run, max(key.phase, key.subject or "", key=len)):
                 return None
             pool = self.pool(key.stream, _width(key.stream, slots))
             row = run.streams[key] = StreamRow(pool, self._add(pool, run, key.phase, subject=key.subject))
             pool.set_facts(row.row, facts.of_stream(run, key))
-        elif slots > row.pool.slots or (slots == 0 < row.pool.slots):
+        else:
             settle()
             wider = self.pool(key.stream, _width(key.stream, slots))
             moved = self._add(wider, run, key.phase, subject=key.subject)
@@ -185,6 +189,7 @@ class Rows:
         if [str(label) for label in declared] == run.classes.declared:
             return
         run.classes = Classes(declared)
+        run.places.clear()
         if run.references is not None:
             run.references.forget_labels()
         for key in [key for key in run.streams if key.stream in CLASS_STREAMS]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nan
 from typing import Final, Literal, NamedTuple
@@ -65,6 +65,18 @@ class StreamRow:
 
     pool: Pool
     row: int
+
+
+class Places(NamedTuple):
+    """The rows that prediction records of one sort have, as long as the run's rows stay what they are."""
+
+    predictions: StreamRow | None = None
+    labels: StreamRow | None = None
+    judged: Sequence[StreamRow] = ()
+    """Rows of other phases that are judged against this one's labels."""
+    scores: StreamRow | None = None
+    representation: StreamRow | None = None
+    proxies: Sequence[tuple[StreamRow, str, str]] = ()
 
 
 class Together(NamedTuple):
@@ -139,6 +151,8 @@ class Run:
     series: dict[SeriesKey, int] = field(default_factory=dict)
     streams: dict[StreamKey, StreamRow] = field(default_factory=dict)
     """Of its prediction records and declarations."""
+    places: dict[tuple[Hashable, ...], Places] = field(default_factory=dict)
+    """By what prediction records have in common; forgotten where any of its rows is a new one, or moves."""
     classes: Classes = field(default_factory=Classes)
     references: References | None = None
     pairs: dict[PairKey, PairRow] = field(default_factory=dict)

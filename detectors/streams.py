@@ -107,6 +107,8 @@ class Columns:
     """(R, T)."""
     slot: tuple[str, ...] = ()
     """(R, K, T)."""
+    elsewhere: float = 0.0
+    """What a record has in the slots that it says nothing of."""
 
 
 CODE_BITS: Final = 14
@@ -130,7 +132,7 @@ VALUES: Final[Mapping[Sampled, Columns]] = {
     "labels": Columns(
         ("samples", "right", "judged"), ("labelled", "predicted", "hit", *(f"code_{bit}" for bit in range(CODE_BITS)))
     ),
-    "scores": Columns((), ("score", "positive")),
+    "scores": Columns((), ("score", "positive"), torch.nan),
     "representation": Columns(
         ("samples", "dimensions", "spread", "effective_rank", "cosine", "alignment", "uniformity")
     ),
