@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import queue
+import threading
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from losswatch.helper import Helper
 from losswatch.notices import Notices
 from losswatch.transport import Transport, Unavailable
 
@@ -15,6 +16,46 @@ LONGEST_DELAY: Final = 5.0
 
 QUIET_SECONDS: Final = 60.0
 """Outages that come closer together than this are mentioned once."""
+
+
+class Helper:
+    """A daemon thread that runs what it is given, one after another.
+
+    It starts at once. Since Python 3.12 no thread can be started while the interpreter exits, which is
+    when a short script has everything left to send.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._jobs: Final[queue.SimpleQueue[Callable[[], object] | None]] = queue.SimpleQueue()
+        self._idle: Final = threading.Event()
+        self._idle.set()
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has something to do."""
+        return not self._idle.is_set()
+
+    def do(self, job: Callable[[], object]) -> None:
+        """Run the job when those before it are done; it must not raise. One thread only."""
+        self._idle.clear()
+        self._jobs.put(job)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds for everything to be done; whether it is."""
+        return self._idle.wait(timeout)
+
+    def stop(self) -> None:
+        """End the thread when everything is done."""
+        self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                job()
+            finally:
+                if self._jobs.empty():
+                    self._idle.set()
 
 
 class Connection:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from losswatch.helper import Helper
+from losswatch.connection import Helper
 from losswatch.kafka_findings import KafkaFindings, text
 from losswatch.transport import Delivery, Headers, Refused, Unavailable
 

@@ -16,9 +16,8 @@ import losswatch
 from losswatch.buffer import Buffer, Outbox, Outgoing
 from losswatch.notices import Notices
 from losswatch.spool.__main__ import main
-from losswatch.spool.frames import frame, frames
 from losswatch.spool.send import send_spool
-from losswatch.spool.store import Spool
+from losswatch.spool.store import Spool, frame, frames
 from losswatch.transport import MemoryTransport, Unavailable
 from tests.brokers import free_port, start_tansu
 from tests.publisher.hook.faulty import FaultyTransport
