@@ -9,10 +9,9 @@ import numpy as np
 import torch
 
 from losswatch.arrays import AnyFloats
+from losswatch.prediction_fields import SUM_TOLERANCE
 from losswatch.schema import Predictions
 
-SUM_TOLERANCE: Final = 0.01
-"""How far from 1 a sample's probabilities may sum up: half precision over many classes drifts this far."""
 MOST_NUMBERS: Final = 2**18
 """Looked at together: as many as stay in a processor's cache."""
 

@@ -15,6 +15,8 @@ from losswatch.notices import text_of
 from losswatch.samples import MATRICES, MAX_SHIPPED, WIDE, NotABatch, Reference, Sampled
 
 PER_SAMPLE: Final = ("labels", "slices", "embeddings", "features")
+SUM_TOLERANCE: Final = 0.01
+"""How far from 1 a sample's probabilities may sum up: half precision over many classes drifts this far."""
 NAMED: Final = ("errors", "targets")
 """Fields that hold per-sample numbers by name."""
 
@@ -35,7 +37,7 @@ def prediction_fields(sampled: Sampled, complain: Callable[[str], object]) -> di
             fields |= _summary(np.asarray(values.read().tolist()), each=bool(arrays or sampled.errors))
             count = fields["n"]
         else:
-            read = _labels if sampled.kind == "classes" else partial(_matrix, name=sampled.kind)
+            read = _labels if sampled.kind == "classes" else partial(_by_class, name=sampled.kind, complain=complain)
             fields |= {"kind": sampled.kind, "values": read(values)}
             if (count := len(fields["values"])) == 0:
                 raise NotABatch(f"{sampled.kind} has no rows")
@@ -176,6 +178,20 @@ def _matrix(captured: Any, name: str) -> npt.NDArray[Any]:
     values = _numbers(captured, name)
     if values.ndim != 2 or values.shape[1] == 0:
         raise NotABatch(f"{name} has shape {values.shape}, expected N samples x C columns: reshape it")
+    return values
+
+
+def _by_class(captured: Any, name: str, complain: Callable[[str], object]) -> npt.NDArray[Any]:
+    values = _numbers(captured, name)
+    if values.ndim == 1 or values.shape[1:] == (1,):
+        both = "1 - p and p" if name == "probabilities" else "zeros and them"
+        raise NotABatch(f"{name} has shape {values.shape}, expected N samples x C classes: of two classes send {both}")
+    values = _matrix(values, name)
+    if name == "probabilities":
+        with np.errstate(all="ignore"):
+            error = np.abs(values.sum(axis=1, dtype=np.float64) - 1)
+        if (error > SUM_TOLERANCE).any() or (values < -SUM_TOLERANCE).any():
+            complain("probabilities are not a distribution over the classes and will be refused: send logits instead")
     return values
 
 

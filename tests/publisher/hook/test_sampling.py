@@ -150,3 +150,27 @@ def test_labels_stay_in_the_job_where_they_are_to(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("LOSSWATCH_SEND_LABELS", "no")
     assert published(call)[0].labels is None
     assert not published({"errors": {"mae": [0.5]}, "targets": {"mae": [7.0]}})[0].targets
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ({"probabilities": [[0.6, 0.6]] * 3}, "not a distribution over the classes"),
+        ({"probabilities": [[1.5, -0.5]] * 3}, "not a distribution over the classes"),
+        ({"probabilities": [0.2, 0.9]}, "of two classes send 1 - p and p"),
+        ({"probabilities": [[0.2], [0.9]]}, "of two classes send 1 - p and p"),
+        ({"logits": [[0.2], [0.9]]}, "of two classes send zeros and them"),
+        ({"logits": np.zeros((2, 3, 4))}, "expected N samples x C columns: reshape it"),
+    ],
+)
+def test_what_is_no_distribution_is_said_in_the_job(
+    call: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    published(call, call)
+    assert [said in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_distributions_with_nan_or_in_half_precision_are_nothing_to_speak_of(caplog: pytest.LogCaptureFixture) -> None:
+    p = torch.softmax(torch.randn(60, 1000, generator=torch.Generator().manual_seed(0)), dim=1)
+    published({"probabilities": p.half()}, {"probabilities": [[float("nan"), 0.5], [0.5, 0.5]]})
+    assert not caplog.records
