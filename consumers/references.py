@@ -49,7 +49,8 @@ class References:
             self.targets[name] = np.concatenate([old, given.get(name, np.full(more, np.nan))])
         self.labels = np.concatenate([self.labels, np.full(more, UNLABELLED) if labels is None else labels])
         hashes = np.concatenate([self._hash, _mixed(number)])
-        rows = np.concatenate([self.rows, features.astype(np.float32)])
+        with np.errstate(over="ignore"):  # infinite: counts for nothing
+            rows = np.concatenate([self.rows, features.astype(np.float32)])
         kept = np.sort(np.argsort(hashes, kind="stable")[: kept_references(self.features)])
         self._hash, self.rows, self.labels = hashes[kept], rows[kept], self.labels[kept]
         self.spread = None

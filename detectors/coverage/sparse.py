@@ -38,7 +38,7 @@ def _describe(facts: Facts) -> str:
         f"{part} of phase {facts.phase} is sparsely covered by training samples: the nearest is "
         f"{now['coverage_distance']:.2f} away in standardised features (beyond "
         f"{facts.thresholds[DISTANCE.name]:g} is far), {now['coverage_density_ratio']:.1%} of them lie within "
-        f"radius 1.{against} The model extrapolates here: add "
+        f"radius 1 (below {facts.thresholds[DENSITY.name]:.1%} is sparse).{against} The model extrapolates here: add "
         "samples of this region, or choose the checkpoint by this slice."
     )
 

@@ -6,6 +6,7 @@ validation data from before the end of training into both parts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -83,7 +84,9 @@ class Declaration:
         values = block.values
         readings = {
             "split_overlap_ratio": values["overlap"],
-            "parameters_per_sample": values["parameters"] / values["samples"],
+            "parameters_per_sample": torch.where(
+                values["samples"] > 0, values["parameters"] / values["samples"], torch.nan
+            ),
             "precision_differs": values["precision_differs"],
         }
         limits = {
@@ -99,13 +102,15 @@ class Declaration:
 
 
 def overlap(part: tuple[float, float], training: tuple[float, float]) -> float:
-    """Share of a time range that lies within another one; a single moment is in or out.
+    """Share of a time range that lies within another one; a single moment is in or out; NaN where an end is no time.
 
     >>> overlap((1710000001, 1712000000), (1700000000, 1710000000))
     0.0
     >>> overlap((8.0, 12.0), (0.0, 10.0))
     0.5
     """
+    if not all(map(math.isfinite, (*part, *training))):
+        return math.nan
     first, final = sorted(part)
     begin, end = sorted(training)
     if final <= first:

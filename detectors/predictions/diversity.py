@@ -74,6 +74,10 @@ def _describe_collapse(facts: Facts) -> str:
 def _describe_decline(facts: Facts) -> str:
     now, floor = facts.readings["class_entropy_ratio"], facts.thresholds[FLOOR.name]
     if facts.state == "resolved":
+        if now < floor:
+            return (
+                f"Class entropy of the {facts.phase} predictions falls no further; it is {now:.2f}, below {floor:.2f}."
+            )
         return f"Class entropy of the {facts.phase} predictions no longer heads for its floor ({now:.2f}, {floor:.2f})."
     left = facts.readings["class_entropy_steps_to_floor"]
     when = f"in about {left:.0f} steps" if left > 0 else "now"

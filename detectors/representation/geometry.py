@@ -16,7 +16,8 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Each (G). NaN where a group has fewer than two samples that are finite and not zero."""
+    """Each (G). NaN where a group has fewer than two samples that are finite. Zeros count only where all samples are
+    zero, but for one: they are one place then."""
 
     samples: Tensor
     spread: Tensor
@@ -40,7 +41,9 @@ class Geometry:
     def of(cls, z: Tensor, valid: Tensor, label: Tensor | None = None) -> Self:
         """From embeddings (G, N, D), which samples there are, and places of their labels (G, N), -1 for none."""
         scale = z.abs().amax(-1, keepdim=True)
-        valid = valid & z.isfinite().all(-1) & (scale[..., 0] > 0)
+        finite = valid & z.isfinite().all(-1)
+        valid = finite & (scale[..., 0] > 0)
+        place = (valid.sum(1) < 2) & (finite.sum(1) >= 2)
         x = torch.where(valid[..., None], z / scale, 0.0)
         unit = torch.nn.functional.normalize(x, dim=-1)  # rows that are not valid stay 0
         count = valid.sum(1).to(z.dtype)
@@ -53,13 +56,17 @@ class Geometry:
         distance = (2 - 2 * gram).clamp(min=0.0)  # squared, on the sphere
         near = torch.where(both, (-2 * distance).exp(), 0.0).sum((1, 2)) / pairs
         known = torch.where(count >= 2, 1.0, torch.nan).to(z.dtype)
+
+        def told(x: Tensor, of_one_place: float) -> Tensor:
+            return torch.where(place, of_one_place, known * x)
+
         return cls(
-            samples=count,
-            spread=known * deviation * z.shape[-1] ** 0.5,
-            effective_rank=known * _rank(centred),
-            cosine=known * torch.where(both, gram, 0.0).sum((1, 2)) / pairs,
+            samples=torch.where(place, finite.sum(1).to(z.dtype), count),
+            spread=told(deviation * z.shape[-1] ** 0.5, 0.0),
+            effective_rank=told(_rank(centred), 1.0),
+            cosine=told(torch.where(both, gram, 0.0).sum((1, 2)) / pairs, 1.0),
             alignment=known * _alignment(distance, both, label),
-            uniformity=known * near.log(),
+            uniformity=told(near.log(), 0.0),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import nan
+from math import isnan, nan
 
 import pytest
 import torch
@@ -54,3 +54,9 @@ def test_the_overlap_is_a_share_of_the_part(
     part: tuple[float, float], training: tuple[float, float], want: float
 ) -> None:
     assert overlap(part, training) == want
+
+
+@pytest.mark.parametrize("end", [float("nan"), float("inf"), float("-inf")])
+def test_a_range_without_an_end_overlaps_nothing_that_is_known(end: float) -> None:
+    assert isnan(overlap((5, end), (0, 10)))
+    assert isnan(overlap((5, 9), (end, 10)))

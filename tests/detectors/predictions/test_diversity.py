@@ -318,3 +318,8 @@ def test_a_larger_diversity_weight_is_advised_and_to_stop_where_there_is_no_such
 def test_the_message_says_where_and_how_far_it_fell() -> None:
     text = COLLAPSE.describe(facts(0.70, {}))
     assert all(part in text for part in ("test", "0.70", "0.85", "120"))
+
+
+def test_a_decline_that_ends_below_the_floor_is_not_said_to_be_over() -> None:
+    assert DECLINE.describe(facts(0.95, {}, "resolved")).endswith("no longer heads for its floor (0.95, 0.85).")
+    assert DECLINE.describe(facts(0.01, {}, "resolved")).endswith("falls no further; it is 0.01, below 0.85.")

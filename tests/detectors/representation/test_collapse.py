@@ -56,6 +56,16 @@ def test_a_scale_changes_nothing_and_what_is_not_finite_does_not_count() -> None
         torch.testing.assert_close(getattr(geometry(dirty), name), getattr(geometry(z), name))
 
 
+@pytest.mark.parametrize("alive", [0, 1])
+def test_embeddings_that_are_zero_are_one_place(alive: int) -> None:
+    z = torch.zeros(1, 50, 8, dtype=torch.float64)
+    z[:, :alive] = 1.0
+    found = geometry(z)
+    told = (found.samples, found.cosine, found.spread, found.effective_rank, found.uniformity)
+    assert [x.item() for x in told] == [50, 1, 0, 1, 0]
+    assert statuses(RepresentationCollapse(), block_of([z[0]] * 15))["representation_collapse"][0][-1] == "firing"
+
+
 def block_of(records: list[Tensor]) -> Block:
     told = [geometry(z[None]) for z in records]
     names = ("samples", "spread", "effective_rank", "cosine", "alignment", "uniformity")
