@@ -72,7 +72,7 @@ def _when(each: Change) -> tuple[str, int, str, int, str, str]:
 def _rank(each: Change) -> tuple[float, int, str]:
     """The most out of bounds first; those as good as alike, which rounding must not tell apart, by what they are."""
     reading = each.change.readings[each.change.kind.together or each.change.kind.value]
-    return -round(reading, 3), ROLES.index(each.key.role), each.key.label
+    return -float(f"{reading:.3g}"), ROLES.index(each.key.role), each.key.label
 
 
 def _begun(alike: list[Change]) -> Iterator[Whole]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from detectors.streams import Role
 
 Severity = Literal["info", "warning", "critical"]
+NAMED: Final = 3
+"""Further series that a text names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,11 @@ class Facts:
     """`Kind.together` only: the other series in which it was found at that step, the most out of bounds first."""
     series: int = 1
     """In how many series it was found, the subject among them."""
+
+    def listed(self, say: Callable[[Facts], str]) -> str:
+        """The other series, the first of many, each with what ``say`` makes of it: ``: seg (a spike)``."""
+        named = ", ".join(f"{other.subject} ({say(other)})" for other in self.others[:NAMED])
+        return f"{', among them' if self.series - 1 > NAMED else ':'} {named}"
 
     def checkpoint(self, step: float) -> str | None:
         """The newest checkpoint at or before a step."""

@@ -50,14 +50,20 @@ READINGS: Final = (
 
 
 def _describe(facts: Facts) -> str:
-    name = facts.subject or "value"
+    name, more = f"{facts.subject or 'value'} ({facts.phase})", facts.series - 1
     if facts.state == "resolved":
-        return f"{name} ({facts.phase}) is back at its level since step {facts.step}."
-    rise, scales = facts.readings["spike_rise_ratio"], facts.readings["spike_noise_scales"]
+        back = f"and {more} other series are back at their levels" if more else "is back at its level"
+        return f"{name} {back} since step {facts.step}."
+    scales = facts.readings["spike_noise_scales"]
+    several = f" At the same step {more} other series got worse{facts.listed(_rise)}." if more else ""
     return (
-        f"{name} ({facts.phase}) got {rise:.0%} worse than its level, {scales:.0f} times its noise, by step "
-        f"{facts.began}. Look at the batches up to it and at the gradient norm; clip gradients if it comes again."
+        f"{name} got {_rise(facts)} worse than its level, {scales:.0f} times its noise, by step {facts.began}.{several}"
+        " Look at the batches up to it and at the gradient norm; clip gradients if it comes again."
     )
+
+
+def _rise(facts: Facts) -> str:
+    return f"{facts.readings['spike_rise_ratio']:.0%}"
 
 
 SPIKE: Final = Kind(
@@ -69,6 +75,7 @@ SPIKE: Final = Kind(
     release=5,
     describe=_describe,
     evidence=("spike_rise_ratio", "spike_noise_scales"),
+    together="spike_noise_scales",
 )
 
 

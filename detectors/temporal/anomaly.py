@@ -38,8 +38,6 @@ FARTHEST: Final = 1e36
 """Larger values count as this, so that sums of a few stay finite in float32."""
 ROWS: Final = 256
 """So many rows are taken at once on a CPU, that all there is of them stays in its cache."""
-NAMED: Final = 3
-"""Further series that the text names."""
 
 
 def _describe(facts: Facts) -> str:
@@ -57,8 +55,7 @@ def _describe(facts: Facts) -> str:
     )
     if not more:
         return told
-    named = ", ".join(f"{other.subject} ({_change(other)})" for other in facts.others[:NAMED])
-    return f"{told} At the same step {several} changed{', among them' if more > NAMED else ':'} {named}."
+    return f"{told} At the same step {several} changed{facts.listed(_change)}."
 
 
 def _change(facts: Facts) -> str:

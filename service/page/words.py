@@ -130,7 +130,8 @@ def alike(finding: Finding) -> list[str]:
     ... ))
     ['seg: a spike, 3 where 1 was expected (usual 0.9 to 1.1), score 0.56', 'and 2 more']
     """
-    lines = [_anomaly(other) for other in finding.also]
+    say = _anomaly if finding.kind == "temporal_anomaly" else _readings
+    lines = [say(other) for other in finding.also]
     left = finding.series - 1 - len(finding.also)
     return [*lines, f"and {left} more"] if finding.also and left > 0 else lines
 
@@ -202,6 +203,15 @@ def _anomaly(other: Alike) -> str:
     names = ("value", "anomaly_expected", "anomaly_low", "anomaly_high", "anomaly_score")
     value, expected, low, high, score = (number(other.evidence.get(name)) for name in names)
     return f"{other.subject}: {change}, {value} where {expected} was expected (usual {low} to {high}), score {score}"
+
+
+def _readings(other: Alike) -> str:
+    """As of any kind.
+
+    >>> _readings(Alike(subject="seg", value=1.2, evidence={"spike_rise_ratio": 1.2, "spike_noise_scales": 8.0}))
+    'seg: spike rise 1.2, spike noise scales 8'
+    """
+    return f"{other.subject}: " + ", ".join(f"{name.lower()} {value}" for name, value in evidence(other))
 
 
 def _worded(name: str, value: float) -> str:

@@ -39,8 +39,12 @@ def a_run(
     return records
 
 
+def of_kind(kind: str, fleet: Fleet, *batches: Sequence[Decoded]) -> list[Finding]:
+    return [f for batch in batches for f in fleet.take(batch)[0] if f.kind == kind]
+
+
 def anomalies(fleet: Fleet, *batches: Sequence[Decoded]) -> list[Finding]:
-    return [f for batch in batches for f in fleet.take(batch)[0] if f.kind == "temporal_anomaly"]
+    return of_kind("temporal_anomaly", fleet, *batches)
 
 
 def test_what_many_series_show_at_one_step_is_one_finding_about_the_most_anomalous() -> None:
@@ -108,6 +112,36 @@ def test_equal_series_are_told_in_the_order_of_what_they_are() -> None:
     assert [name for name in named if name in ("total", "b", "d")] == ["total", "d", "b"]
 
 
+def losses(jumps: dict[int, Sequence[str]]) -> list[Record]:
+    """Five losses and their total, of which some are far too high at some steps."""
+    parts = [record for record in a_run(jumps, "abcde") if isinstance(record, Steps)]
+    return [
+        part.model_copy(
+            update={"total": np.sum(list(part.metrics.values()), axis=0), "components": part.metrics, "metrics": {}}
+        )
+        for part in parts
+    ]
+
+
+def test_a_bad_batch_is_one_spike_in_all_losses_that_have_it() -> None:
+    begun, over = of_kind("spike", a_fleet(), decoded(losses({100: "abcde"})))
+    assert (begun.state, begun.series, over.state, over.series, over.id) == ("firing", 6, "resolved", 6, begun.id)
+    assert {begun.subject, *(other.subject for other in begun.also)} == {"total", *"abcde"}
+    scales = [begun.evidence["spike_noise_scales"], *(other.evidence["spike_noise_scales"] for other in begun.also)]
+    assert scales == sorted(scales, reverse=True)
+    named = ", ".join(f"{other.subject} ({other.evidence['spike_rise_ratio']:.0%})" for other in begun.also[:3])
+    assert f"by step 100. At the same step 5 other series got worse, among them {named}. Look at" in begun.message
+    assert over.message == f"{begun.subject} (train) and 5 other series are back at their levels since step 105."
+
+
+def test_a_loss_that_spikes_again_while_the_others_come_back_is_a_finding_of_its_own() -> None:
+    found = of_kind("spike", a_fleet(), decoded(losses({100: "abc", 103: "a", 106: "a"})))
+    assert all(each.began == 100 for each in found if each.series > 1)
+    begun = [each for each in found if each.state == "firing"]
+    assert {each.id for each in begun} == {each.id for each in found if each.state == "resolved"}
+    assert len({each.id for each in begun}) == len(begun)
+
+
 def test_readings_of_predictions_at_the_same_step_are_a_finding_of_their_own() -> None:
     records = a_run({100: "ab"}, length=1)
     for step in range(STEPS):
@@ -120,13 +154,25 @@ def test_readings_of_predictions_at_the_same_step_are_a_finding_of_their_own() -
     assert "class_entropy_ratio" in {of_predictions.subject, *(o.subject for o in of_predictions.also)}
 
 
-RECORDS = decoded([make_start("r"), *a_run({100: "abc", 101: "d", 190: "ad", 200: "bc"}, "abcd", {"b": 2}, 10)])
+KINDS = ("temporal_anomaly", "spike")
+RECORDS = decoded(
+    [
+        make_start("r", metrics=dict.fromkeys("abcd", "lower")),
+        *a_run({100: "abc", 101: "d", 190: "ad", 200: "bc"}, "abcd", {"b": 2}, 10),
+    ]
+)
+
+
+def told(fleet: Fleet, records: Sequence[Decoded]) -> list[Finding]:
+    return [finding for finding in fleet.take(records)[0] if finding.kind in KINDS]
 
 
 @pytest.fixture(scope="module")
 def at_once() -> list[str]:
-    found = anomalies(a_fleet(), RECORDS)
-    assert {("firing", True), ("resolved", True), ("firing", False)} <= {(f.state, f.series > 1) for f in found}
+    found = told(a_fleet(), RECORDS)
+    for kind in KINDS:
+        states = {(f.state, f.series > 1) for f in found if f.kind == kind}
+        assert {("firing", True), ("resolved", True), ("firing", False)} <= states
     return [f.model_dump_json(exclude={"evidence", "also", "value"}) for f in found]
 
 
@@ -139,7 +185,7 @@ def test_neither_batches_nor_restarts_from_snapshots_change_the_findings(
     edges = [0, *(at for at in range(1, len(RECORDS)) if random.random() < often), len(RECORDS)]
     fleet, found = a_fleet(), list[Finding]()
     for start, stop in pairwise(edges):
-        found += anomalies(fleet, RECORDS[start:stop])
+        found += told(fleet, RECORDS[start:stop])
         if random.random() < die:
             (data,) = snapshot(fleet, list(fleet.runs.values()))
             fleet = a_fleet()
