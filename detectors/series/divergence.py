@@ -1,11 +1,13 @@
 """A total that rises, and stays, far above its own best. Letters: R rows (series), T steps.
 
-Where a phase reports no total, its components are judged, each for itself.
+Where a phase reports no total, its components are judged, each for itself. From the first total on they are good,
+whatever they do, so that what was found in one of them is resolved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isnan
 from typing import Final
 
 import torch
@@ -40,6 +42,8 @@ READINGS: Final = (
 
 def _describe(facts: Facts) -> str:
     name = facts.subject or "total"
+    if facts.state == "resolved" and isnan(facts.readings["divergence_ratio"]):
+        return f"{name} ({facts.phase}) is no longer judged by itself, at step {facts.step}: the total of its phase is."
     if facts.state == "resolved":
         return f"{name} ({facts.phase}) is no longer far above its best, at step {facts.step}."
     now = facts.readings
@@ -79,6 +83,8 @@ def judge(past: Past, thresholds: Mapping[str, Tensor]) -> tuple[dict[str, Tenso
     bad &= past.fast > torch.maximum(past.best, small) * (LOG_SCALES * past.best_logs).exp_()
     bad &= higher > LOST * (past.start - past.best)
     bad &= past.level >= past.fast - ROOM * past.best_noise  # a restart of the learning rate comes back down
-    known = (past.number >= FROM) & ((past.role == ROLES.index("total")) | (past.alone > 0))
+    judged = (past.role == ROLES.index("total")) | (past.alone > 0)
+    known = (past.number >= FROM) & (judged | (past.role == ROLES.index("component")))
     best = torch.where(past.direction > 0, -past.best, past.best)
-    return {"divergence_ratio": ratio, "divergence_best": best}, bad, known
+    readings = {"divergence_ratio": ratio, "divergence_best": best}
+    return {name: torch.where(judged, value, torch.nan) for name, value in readings.items()}, bad & judged, known

@@ -41,6 +41,19 @@ def test_none_of_them_is_judged_any_more_once_there_is_a_total(at_once: bool) ->
     assert fleet.rows.pool("series").state["fact.alone"][row].item() == 0
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_was_found_in_one_of_them_is_resolved_by_the_first_totals(at_once: bool) -> None:
+    fleet = a_fleet()
+    records = decoded([two_losses(40 * i, seq=i, total=i > 3) for i in range(6)])
+    batches = [records] if at_once else [[record] for record in records]
+    found = [finding for batch in batches for finding in fleet.take(batch)[0] if finding.kind == "divergence"]
+    begun, over = (next(f for f in found if (f.subject, f.state) == ("loser", s)) for s in ("firing", "resolved"))
+    assert begun.step < 160
+    assert (over.id, over.step, over.value) == (begun.id, 160 + 19, None)
+    assert over.message == "loser (train) is no longer judged by itself, at step 179: the total of its phase is."
+    assert not [finding for finding in found if finding.subject == "loser" and finding.step > over.step]
+
+
 def test_a_restored_run_knows_that_it_has_no_total() -> None:
     fleet, other = a_fleet(), a_fleet()
     fleet.take(decoded([two_losses(0, seq=0)]))
