@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from losswatch.advised import PAYLOAD_BYTES, Decisions, Heard, Mode, Taken, pack, step_towards, unpack
-from losswatch.notices import Notices
+from losswatch.notices import Notices, line_of
 from losswatch.transport import FindingsReader, Unavailable
 
 if TYPE_CHECKING:
@@ -93,17 +93,12 @@ class Advisor:
             target, finding = advised
             reached = self._given.get(name, default)
             self._given[name] = value = step_towards(reached, target, lo, hi, max_factor)
-            if taken.follow:
-                message = "the weight of %s goes from %.4g to %.4g, as the finding %s advises"
-                self._notices.once(
-                    f"advice {name} {finding}", message, name, reached, min(max(target, lo), hi), finding
-                )
-                return value
-            message = (
-                "shadow mode: the weight of %s would go from %.4g to %.4g, as the finding %s advises"
-                " (advice='follow' lets it)"
-            )
-            self._notices.once(f"advice {name} {finding}", message, name, default, min(max(target, lo), hi), finding)
+            message, start = "the weight of %s goes from %.4g to %.4g, as the finding %s advises", reached
+            if not taken.follow:
+                message = f"shadow mode: {message.replace('goes', 'would go')} (advice='follow' lets it)"
+                value = start = default
+            self._notices.once(f"advice {name} {finding}", message, name, start, min(max(target, lo), hi), finding)
+            return value
         except Exception as error:
             self._trouble(error)
         return default
@@ -220,9 +215,7 @@ class Advisor:
         return self._group
 
     def _trouble(self, error: Exception) -> None:
-        self._notices.once(
-            "advice trouble", "advice is out of order, the job is not: %s: %s", type(error).__name__, error
-        )
+        self._notices.once("advice trouble", "advice is out of order, the job is not: %s", line_of(error))
 
 
 def mode_of(given: object, notices: Notices) -> Mode:

@@ -93,11 +93,7 @@ class Buffer:
             return None
         first = min(waiting, key=lambda records: records[0].seq)
         record = first.popleft()
-        if first is self._thinned:
-            self._thinned_bytes -= len(record.value)
-            self.calls -= record.calls
-        else:
-            self._count(record, -1)
+        (self._count_thinned if first is self._thinned else self._count)(record, -1)
         return record
 
     def put_back(self, records: Iterable[Outgoing]) -> None:
@@ -108,6 +104,10 @@ class Buffer:
 
     def _count(self, record: Outgoing, sign: int) -> None:
         self._bytes[record.kind] += sign * len(record.value)
+        self.calls += sign * record.calls
+
+    def _count_thinned(self, record: Outgoing, sign: int) -> None:
+        self._thinned_bytes += sign * len(record.value)
         self.calls += sign * record.calls
 
     def _drop(self, kind: Kind, calls: int) -> None:
@@ -122,8 +122,7 @@ class Buffer:
             self._halve()
         while self._thinned_bytes > limit:
             oldest = self._thinned.popleft()
-            self._thinned_bytes -= len(oldest.value)
-            self.calls -= oldest.calls
+            self._count_thinned(oldest, -1)
             self._drop("steps", oldest.calls)
 
     def _halve(self) -> None:
@@ -142,8 +141,7 @@ class Buffer:
                 self._add_thinned([record])
                 continue
             self._thinned.append(record)
-            self._thinned_bytes += len(record.value)
-            self.calls += record.calls
+            self._count_thinned(record, 1)
         self._thinned = deque(sorted(self._thinned, key=lambda record: record.seq))
 
     def _add_thinned(self, records: Sequence[Outgoing]) -> None:
@@ -155,8 +153,7 @@ class Buffer:
             self._drop("steps", calls)
             return
         self._thinned.append(record)
-        self._thinned_bytes += len(record.value)
-        self.calls += record.calls
+        self._count_thinned(record, 1)
         self._drop("steps", calls - record.calls)
 
 

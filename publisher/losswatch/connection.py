@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from losswatch.notices import Notices
+from losswatch.notices import Notices, line_of
 from losswatch.transport import Transport, Unavailable
 
 FIRST_DELAY: Final = 0.25
@@ -64,7 +64,6 @@ class Connection:
     def __init__(self, transport: Transport, topics: Sequence[str], notices: Notices) -> None:
         self.up = self.troubled = False
         """Whether it is there; whether it failed and nothing was confirmed since."""
-        self.attempts = 0
         self._transport = transport
         self._topics = topics
         self._notices = notices
@@ -92,11 +91,6 @@ class Connection:
             self._begin()
         return False
 
-    @property
-    def trying(self) -> bool:
-        """Whether an attempt is being made."""
-        return self._helper.busy
-
     def lost(self, error: Exception, now: float) -> None:
         """Close it after a failure of a delivery."""
         self.up = False
@@ -122,7 +116,6 @@ class Connection:
         self._helper.stop()
 
     def _begin(self) -> None:
-        self.attempts += 1
         self._outcome = None
         self._attempted = True
         self._helper.do(self._connect)
@@ -133,7 +126,7 @@ class Connection:
         except Unavailable as error:
             self._outcome = error
         except Exception as error:
-            self._outcome = Unavailable(f"{type(error).__name__}: {error}"[:300])
+            self._outcome = Unavailable(line_of(error))
         if self._given_up:
             self._transport.close()
             self._transport.dismiss()

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from losswatch import topics
+from losswatch.notices import line_of
 from losswatch.transport import Received, Unavailable
 
 CONSUMER: Final[dict[str, Any]] = {
@@ -19,11 +20,6 @@ CONSUMER: Final[dict[str, Any]] = {
     "bootstrap_timeout_ms": 4000,
     "allow_auto_create_topics": False,
 }
-
-
-def text(error: Any) -> str:
-    """The error in a line."""
-    return f"{type(error).__name__}: {error}"[:300]
 
 
 class KafkaFindings:
@@ -55,7 +51,7 @@ class KafkaFindings:
             self._consumer = consumer
             partitions = sorted(consumer.partitions_for_topic(topics.FINDINGS) or ())
         except Exception as error:
-            raise Unavailable(text(error)) from error
+            raise Unavailable(line_of(error)) from error
         if not partitions:
             raise Unavailable(f"topic {topics.FINDINGS} does not exist yet; `losswatch serve` creates it")
         assigned = [kafka.TopicPartition(topics.FINDINGS, partition) for partition in self._chosen(partitions)]
@@ -76,7 +72,7 @@ class KafkaFindings:
         except Unavailable:
             raise
         except Exception as error:
-            raise Unavailable(text(error)) from error
+            raise Unavailable(line_of(error)) from error
         received = []
         for partition, records in batches.items():
             self._next_offsets[partition] = records[-1].offset + 1

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from losswatch.connection import Helper
-from losswatch.kafka_findings import KafkaFindings, text
+from losswatch.kafka_findings import KafkaFindings
+from losswatch.notices import line_of
 from losswatch.transport import Delivery, Headers, Refused, Unavailable
 
 PRODUCER: Final[dict[str, Any]] = {
@@ -32,7 +33,7 @@ def failure(error: Any) -> Exception:
     import kafka.errors
 
     never = (kafka.errors.MessageSizeTooLargeError, kafka.errors.InvalidMessageError)
-    return Refused(text(error)) if isinstance(error, never) else Unavailable(text(error))
+    return Refused(line_of(error)) if isinstance(error, never) else Unavailable(line_of(error))
 
 
 class KafkaTransport:
@@ -81,7 +82,7 @@ class KafkaTransport:
             for made in clients:  # a constructor that fails leaks its sockets
                 with contextlib.suppress(Exception):
                     made.close()
-            raise Unavailable(tls_problem(self._servers, self._options) or text(error)) from error
+            raise Unavailable(tls_problem(self._servers, self._options) or line_of(error)) from error
         self._producer = producer
         # Its exit handler would run before ours and close it while there is something left to send.
         with contextlib.suppress(AttributeError):
@@ -94,7 +95,7 @@ class KafkaTransport:
                 raise Unavailable(f"topic {topic} does not exist yet; `losswatch serve` creates it") from error
             except Exception as error:
                 self.close()
-                raise Unavailable(text(error)) from error
+                raise Unavailable(line_of(error)) from error
 
     def send(self, topic: str, key: bytes, value: bytes, headers: Headers) -> Delivery:
         try:

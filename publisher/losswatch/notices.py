@@ -13,6 +13,11 @@ def text_of(value: object, most: int = 300) -> str:
         return f"<{type(value).__name__}>"
 
 
+def line_of(error: BaseException) -> str:
+    """The error in a line."""
+    return f"{type(error).__name__}: {text_of(error)}"[:300]
+
+
 class Notices:
     """Says each kind of thing once on the ``losswatch`` logger, whatever the thread."""
 

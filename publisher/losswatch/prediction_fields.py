@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from losswatch import tensors
 from losswatch.devices import OnDevice
-from losswatch.notices import text_of
+from losswatch.notices import line_of, text_of
 from losswatch.samples import MATRICES, MAX_SHIPPED, WIDE, NotABatch, Reference, Sampled
 
 PER_SAMPLE: Final = ("labels", "slices", "embeddings", "features")
@@ -168,7 +168,7 @@ def _numbers(captured: Any, name: str) -> npt.NDArray[Any]:
     try:
         values = tensors.array(captured)
     except Exception as error:
-        raise NotABatch(f"{name} cannot be read: {type(error).__name__}: {error}"[:300]) from error
+        raise NotABatch(f"{name} cannot be read: {line_of(error)}") from error
     if values.dtype.kind not in "fiub":
         raise NotABatch(f"{name} holds {values.dtype}, expected numbers")
     return values if values.dtype.kind == "f" else values.astype("f8")
@@ -204,10 +204,14 @@ def _vector(captured: Any) -> npt.NDArray[Any]:
 
 
 def _labels(captured: Any) -> list[str | int]:
-    values = captured if isinstance(captured, list) else tensors.array(captured).tolist()
+    values = _list(captured)
     if not isinstance(values, list) or any(isinstance(value, list) for value in values):
         raise NotABatch("classes and labels are one per sample, found more dimensions")
     return [_label(value) for value in values]
+
+
+def _list(captured: Any) -> Any:
+    return captured if isinstance(captured, list) else tensors.array(captured).tolist()
 
 
 def _label(value: Any) -> str | int:
@@ -220,5 +224,4 @@ def _label(value: Any) -> str | int:
 
 
 def _slices(captured: Any) -> list[str | None]:
-    values = captured if isinstance(captured, list) else tensors.array(captured).tolist()
-    return [None if value is None else text_of(value, 200) or None for value in values]
+    return [None if value is None else text_of(value, 200) or None for value in _list(captured)]

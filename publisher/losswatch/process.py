@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final, Literal, Protocol
 
-from losswatch.notices import text_of
+from losswatch.notices import line_of
 
 Status = Literal["finished", "failed", "stopped"]
 EXIT_SECONDS: Final = 2.0
@@ -43,8 +43,7 @@ def verdict(error: BaseException | None) -> tuple[Status, str | None]:
     """
     if error is None or (isinstance(error, SystemExit) and not error.code):
         return "finished", None
-    text = f"{type(error).__name__}: {text_of(error)}"
-    return ("stopped" if isinstance(error, KeyboardInterrupt) else "failed"), text
+    return ("stopped" if isinstance(error, KeyboardInterrupt) else "failed"), line_of(error)
 
 
 def verdict_at_exit() -> tuple[Status, str | None]:

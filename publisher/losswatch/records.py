@@ -108,17 +108,15 @@ class Records:
             self._dropped["predictions_unusable"] += 1
             complain(str(error))
             return []
-        record = schema.Predictions.model_validate(self._common() | fields)
-        value = encode(record, self._content_type)
-        while len(value) > MAX_RECORD_BYTES:
+        while True:
+            record = schema.Predictions.model_validate(self._common() | fields)
+            value = encode(record, self._content_type)
+            if len(value) <= MAX_RECORD_BYTES:
+                return [self._outgoing("predictions", topics.PREDICTIONS, record, value, 1)]
             smaller = _smaller(fields, record.size, math.ceil(len(value) / MAX_RECORD_BYTES))
             if smaller is None:
-                break
-            record = schema.Predictions.model_validate(self._common() | (fields := smaller))
-            value = encode(record, self._content_type)
-        if len(value) > MAX_RECORD_BYTES:
-            return self._too_large(1, f"the predictions of step {fields['step']}", len(value))
-        return [self._outgoing("predictions", topics.PREDICTIONS, record, value, 1)]
+                return self._too_large(1, f"the predictions of step {record.step}", len(value))
+            fields = smaller
 
     def reference(self, captured: Reference) -> list[Outgoing]:
         """The reference samples; every k-th of them where all would be too long."""

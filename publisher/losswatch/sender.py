@@ -12,7 +12,7 @@ from losswatch.blocks import CHUNK_ROWS
 from losswatch.buffer import LIMITS, Buffer, Kind, Outbox, Outgoing
 from losswatch.connection import Connection
 from losswatch.intake import END, Intake
-from losswatch.notices import Notices
+from losswatch.notices import Notices, line_of
 from losswatch.transport import Transport
 from losswatch.window import Window
 
@@ -120,7 +120,7 @@ class Sender:
     def trouble(self, error: Exception) -> None:
         """Count an error that would otherwise have been the job's."""
         self.errors += 1
-        self._notices.once("trouble", "internal error, the job is not affected: %s: %s", type(error).__name__, error)
+        self._notices.once("trouble", "internal error, the job is not affected: %s", line_of(error))
 
     def abandon(self) -> None:
         """In a forked child, which has no such thread: let go of everything that is the parent's."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from losswatch.advice import Advisor, mode_of
 from losswatch.advised import Mode
 from losswatch.kafka_transport import KafkaTransport
-from losswatch.notices import Notices, text_of
+from losswatch.notices import Notices, line_of, text_of
 from losswatch.process import silence_in_children
 from losswatch.run import Run
 from losswatch.sender import Sender
@@ -108,7 +108,7 @@ def start(
         atexit.register(made._at_exit)
         return made
     except Exception as error:
-        notices.once("off", "could not start, nothing is published: %s: %s", type(error).__name__, error)
+        notices.once("off", "could not start, nothing is published: %s", line_of(error))
         return Run(text_of(run), None, notices)
 
 

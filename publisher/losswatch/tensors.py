@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from losswatch.devices import Copies, OnDevice, Reduce, capturing
-from losswatch.notices import text_of
+from losswatch.notices import line_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -57,7 +57,7 @@ def scalar(value: Any, found: list[tuple[OnDevice, Any]] | None = None) -> Any:
             return Unusable(f"it is {kind.__name__}, not a number")
         return float(value)
     except Exception as error:
-        return Unusable(f"{kind.__name__}: {type(error).__name__}: {text_of(error)}")
+        return Unusable(f"{kind.__name__}: {line_of(error)}")
 
 
 def _on_device(value: Any, found: list[tuple[OnDevice, Any]] | None) -> Any:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, cast
 
-from losswatch.notices import Notices, text_of
+from losswatch.notices import Notices, line_of
 from losswatch.run import Run
 from losswatch.settings import Settings
 from losswatch.starting import start
@@ -31,9 +31,9 @@ def harmless(method: Method) -> Method:
         try:
             return method(self, *args, **kwargs)
         except Exception as error:
-            message = "%s.%s failed, the job is not affected: %s: %s"
+            message = "%s.%s failed, the job is not affected: %s"
             where = (type(self).__name__, method.__name__)
-            self._notices.once(method.__name__, message, *where, type(error).__name__, text_of(error))
+            self._notices.once(method.__name__, message, *where, line_of(error))
             return None
 
     return cast(Method, guarded)

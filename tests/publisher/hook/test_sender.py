@@ -177,7 +177,7 @@ def test_attempts_back_off_and_start_over_after_a_success() -> None:
         now = tick / 100
         before = transport.connects
         connection.ensure(now)
-        eventually(lambda: not connection.trying)
+        eventually(lambda: not connection._helper.busy)
         if transport.connects > before:
             attempts.append(now)
     pauses = [b - a for a, b in pairwise(attempts)]
