@@ -9,7 +9,7 @@ from zlib import crc32
 import numpy as np
 
 from losswatch.arrays import Ints
-from losswatch.schema import Label
+from losswatch.fields import Label
 
 MOST: Final = 1024
 """Classes with a slot. Of a model with more, those that are labels or predictions first have one."""

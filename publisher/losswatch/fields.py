@@ -36,6 +36,9 @@ means of its parts."""
 Label = str | int
 """A class as the job names it."""
 
+_AS_LISTS: Final = PlainSerializer(
+    lambda value: arrays.to_lists(value) if isinstance(value, np.ndarray) else value, when_used="json"
+)
 _NUMBER: Final[dict[str, Any]] = {"anyOf": [{"type": "number"}, {"enum": list(arrays.WORDS)}]}
 _NULLABLE: Final[dict[str, Any]] = {"anyOf": [*_NUMBER["anyOf"], {"type": "null"}]}
 _WHOLE: Final[dict[str, Any]] = {"type": "integer", "minimum": 0, "exclusiveMaximum": WHOLE_LIMIT}
@@ -67,10 +70,7 @@ def few_in_all(value: Any) -> Any:
 
 
 def _matrix(value: Any) -> Floats:
-    matrix = arrays.floats(value, ndim=2)
-    if not 1 <= matrix.size <= MAX_VALUES:
-        raise ValueError(f"expected 1 to {MAX_VALUES} numbers, found shape {matrix.shape}")
-    return matrix
+    return _predicted(value).astype(np.float64, copy=False)
 
 
 def _predicted(value: Any) -> AnyFloats:
@@ -137,35 +137,35 @@ Number = Annotated[float, Field(strict=True), BeforeValidator(_number), WithJson
 Series = Annotated[
     Floats,
     PlainValidator(arrays.floats),
-    PlainSerializer(arrays.to_lists, when_used="json"),
+    _AS_LISTS,
     WithJsonSchema(_array(_NULLABLE, MAX_STEPS)),
 ]
 """float64 (T): one value per step, ``null`` where nothing was reported."""
 Values = Annotated[
     Floats,
     PlainValidator(arrays.floats),
-    PlainSerializer(arrays.to_lists, when_used="json"),
+    _AS_LISTS,
     WithJsonSchema(_array(_NULLABLE, MAX_VALUES)),
 ]
 """float64 (N) or (C): one value per sample or per class."""
 Matrix = Annotated[
     Floats,
     PlainValidator(_matrix),
-    PlainSerializer(arrays.to_lists, when_used="json"),
+    _AS_LISTS,
     WithJsonSchema(_array(_array(_NUMBER, MAX_VALUES), MAX_VALUES)),
 ]
 """float64 (N, C) or (N, F): one row per sample."""
 Indices = Annotated[
     Ints,
     PlainValidator(_indices),
-    PlainSerializer(arrays.to_lists, when_used="json"),
+    _AS_LISTS,
     WithJsonSchema(_array(_WHOLE, MAX_VALUES)),
 ]
 """int64 (C): one count per class."""
 StepNumbers = Annotated[
     Ints,
     PlainValidator(_indices),
-    PlainSerializer(arrays.to_lists, when_used="json"),
+    _AS_LISTS,
     WithJsonSchema(_array(_WHOLE, MAX_STEPS) | {"minItems": 1}),
 ]
 """int64 (T): the steps of a block."""
@@ -174,7 +174,7 @@ Labels = Annotated[list[Label], PlainValidator(_labels), WithJsonSchema(_array(_
 SampleLabels = Annotated[
     Ints | list[Label],
     PlainValidator(_sample_labels),
-    PlainSerializer(lambda value: arrays.to_lists(value) if isinstance(value, np.ndarray) else value, when_used="json"),
+    _AS_LISTS,
     WithJsonSchema(_array(_LABEL, MAX_VALUES)),
 ]
 """Labels of N samples: int64 (N) where all are whole numbers."""
@@ -183,7 +183,7 @@ Slices = Annotated[list[Name | None], Field(max_length=MAX_VALUES, fail_fast=Tru
 Predicted = Annotated[
     AnyFloats | Ints | list[Label] | None,
     PlainValidator(_of_kind),
-    PlainSerializer(lambda value: arrays.to_lists(value) if isinstance(value, np.ndarray) else value, when_used="json"),
+    _AS_LISTS,
     WithJsonSchema(
         {"anyOf": [_array(_array(_NUMBER, MAX_VALUES), MAX_VALUES), _array(_LABEL, MAX_VALUES), {"type": "null"}]}
     ),

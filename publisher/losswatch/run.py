@@ -19,7 +19,7 @@ from losswatch.process import EXIT_SECONDS, Status, chain_sigterm, verdict, verd
 from losswatch.sender import MOST_ERRORS, Sender, Stats
 
 if TYPE_CHECKING:
-    from losswatch.schema import Measured
+    from losswatch.fields import Measured
 
 Scalar = SupportsFloat
 """One number: a float, an int, a numpy scalar or a 0-d array, a tensor with one element."""

@@ -20,15 +20,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from losswatch.fields import (
     MAX_NAME,
     MAX_SERIES,
-    MAX_SLICE_SERIES,
     MAX_STEPS,
-    MAX_TEXT,
     MAX_VALUES,
     PREDICTED_BY_KIND,
     WHOLE_LIMIT,
     Few,
     Indices,
-    Label,
     Labels,
     Matrix,
     Measured,
@@ -46,33 +43,6 @@ from losswatch.fields import (
     Whole,
     few_in_all,
 )
-
-__all__ = [
-    "BY_TYPE",
-    "INBOUND",
-    "MAX_NAME",
-    "MAX_SERIES",
-    "MAX_SLICE_SERIES",
-    "MAX_STEPS",
-    "MAX_TEXT",
-    "MAX_VALUES",
-    "RECORDS",
-    "WHOLE_LIMIT",
-    "Advice",
-    "Alike",
-    "Expectation",
-    "Finding",
-    "Heartbeat",
-    "Label",
-    "Measured",
-    "Objective",
-    "Predictions",
-    "Record",
-    "Reference",
-    "RunEnd",
-    "RunStart",
-    "Steps",
-]
 
 
 class Part(BaseModel):

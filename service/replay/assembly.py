@@ -12,7 +12,8 @@ from typing import Any, Final
 import numpy as np
 
 from losswatch.arrays import Floats, Ints, reported
-from losswatch.schema import Measured, Objective, Record, RunEnd, RunStart, Steps
+from losswatch.fields import Measured
+from losswatch.schema import Objective, Record, RunEnd, RunStart, Steps
 from service.replay import notes, order
 from service.replay.columns import Batch, Columns, any_reported, empty
 from service.replay.mapping import Namer

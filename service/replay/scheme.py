@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from losswatch.schema import Measured
+from losswatch.fields import Measured
 from service.replay.rules import Rule
 
 

@@ -220,7 +220,7 @@ MEANING: Final = {
     "median": "medians, each by itself: parts need not add up to the total",
     "mixed": "of the last minibatch for the total and means for its parts: they need not add up",
 }
-"""What `losswatch.schema.Measured` says, in words."""
+"""What `losswatch.fields.Measured` says, in words."""
 
 
 def run_of(path: Path) -> str:

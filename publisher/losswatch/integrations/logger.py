@@ -12,7 +12,7 @@ from losswatch.notices import Notices
 from losswatch.run import Run
 
 if TYPE_CHECKING:
-    from losswatch.schema import Measured
+    from losswatch.fields import Measured
 
 PHASES: Final = {
     **dict.fromkeys(("train", "training"), "train"),

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from losswatch.encoding import JSON, MAX_BYTES, MAX_DETAIL, MSGPACK, Reason, WireError, decode, encode
-from losswatch.schema import INBOUND, MAX_SERIES, MAX_SLICE_SERIES, RECORDS, Record, Steps
+from losswatch.fields import MAX_SERIES, MAX_SLICE_SERIES
+from losswatch.schema import INBOUND, RECORDS, Record, Steps
 from tests.publisher.wire.samples import RECORDS as SAMPLES
 from tests.publisher.wire.strategies import names, records
 

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from losswatch.schema import MAX_VALUES, Finding, Predictions, Reference, RunStart, Steps
+from losswatch.fields import MAX_VALUES
+from losswatch.schema import Finding, Predictions, Reference, RunStart, Steps
 
 COMMON: dict[str, Any] = {"run": "r", "time": 0.0, "step": 1}
 MATRIX = [[0.5, 0.5], [0.25, 0.75], [1.0, 0.0]]
