@@ -194,7 +194,7 @@ def spool_send(
     if not settings.bootstrap_servers:
         raise Refused("Send it where? Add --bootstrap-servers HOST:PORT.")
     from losswatch.kafka_transport import KafkaTransport
-    from losswatch.spool.send import send_spool
+    from losswatch.spool import send_spool
     from losswatch.transport import Unavailable
 
     try:

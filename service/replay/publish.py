@@ -17,7 +17,7 @@ from losswatch.blocks import GROUPS
 from losswatch.encoding import MSGPACK, encode
 from losswatch.headers import cloud_event
 from losswatch.schema import Record, Steps
-from losswatch.spool.send import arrived
+from losswatch.spool import arrived
 from losswatch.topics import PREDICTIONS, STEPS, TOPICS
 from losswatch.transport import Delivery, Refused, Transport
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from losswatch.kafka_transport import KafkaTransport
 from losswatch.settings import Settings
-from losswatch.spool.send import send_spool
+from losswatch.spool import send_spool
 from losswatch.transport import Unavailable
 
 

@@ -2,7 +2,7 @@
 
 Every process appends to files of its own, ``<session>.<number>.spool``, and holds a lock on
 ``<session>.lock`` while it lives. Files of sessions that are gone are taken over, before anything of
-its own, by the next process that spools to the folder, or by `losswatch.spool.send`.
+its own, by the next process that spools to the folder, or by `losswatch.spool.send_spool`.
 
 Each record is a frame with a checksum, so that a torn or damaged one is told: ``LWR1``, the lengths of its two parts
 and a CRC-32 of them (little-endian, 4 bytes each), then the parts: what the record is as JSON, and its value.

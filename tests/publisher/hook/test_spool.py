@@ -15,8 +15,8 @@ import pytest
 import losswatch
 from losswatch.buffer import Buffer, Outbox, Outgoing
 from losswatch.notices import Notices
+from losswatch.spool import send_spool
 from losswatch.spool.__main__ import main
-from losswatch.spool.send import send_spool
 from losswatch.spool.store import Spool, frame, frames
 from losswatch.transport import MemoryTransport, Unavailable
 from tests.brokers import free_port, start_tansu
