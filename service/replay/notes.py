@@ -15,7 +15,6 @@ SECOND_WRITER: Final = "rows of a second writer"
 NO_STEP: Final = "rows without a usable step"
 WENT_BACK: Final = "times the step went back to an earlier one"
 NEW_RUN: Final = "further runs in the file"
-TOO_MANY: Final = "series beyond the most that a record may hold"
 
 
 class Unreadable(Exception):
