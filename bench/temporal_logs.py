@@ -15,7 +15,8 @@ from bench.temporal_runs import CHANGES, WARM_UP, Base, Floats, Labelled, Window
 from detectors.evaluation.directions import direction_of
 from losswatch.arrays import reported
 from losswatch.schema import Steps
-from service.replay.sources import Unreadable, open_log
+from service.replay.notes import Unreadable
+from service.replay.sources import open_log
 
 Part = Literal["development", "test"]
 INJECTED: Final = ("spike", "divergence", "too_good", "shift")

@@ -28,7 +28,8 @@ from losswatch.fields import MAX_NAME
 from losswatch.schema import Finding, Record, RunStart, Steps
 from service.replay.curves import Curves
 from service.replay.judging import judged_steps, judging
-from service.replay.sources import Log, Unreadable
+from service.replay.notes import Unreadable
+from service.replay.sources import Log
 
 AT_ONCE: Final = 32
 """Logs that are open together."""

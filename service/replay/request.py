@@ -13,11 +13,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from consumers.rows import Limits
+from detectors.evaluation.directions import Direction
 from service.replay.engine import Outcome, Replay
 from service.replay.event_folders import Folders, folders_of
 from service.replay.files import NoSuchFile, files_of
+from service.replay.mapping import Options
+from service.replay.notes import NoLog
 from service.replay.readers import tensorboard
-from service.replay.sources import Direction, Log, NoLog, Options, format_names, open_events, open_log
+from service.replay.sources import Log, format_names, open_events, open_log
 from service.serve import CannotServe, deployed_thresholds
 from service.settings import Settings
 

@@ -20,10 +20,10 @@ from losswatch.schema import Finding, Record
 from losswatch.transport import Unavailable
 from service.replay.compare import parting, told, totals
 from service.replay.engine import Names, Outcome, RunResult
+from service.replay.notes import NoLog, Unreadable
 from service.replay.publish import Published, at_once, paced, publish
 from service.replay.report import render
 from service.replay.request import Request, Unusable
-from service.replay.sources import NoLog, Unreadable
 from service.replay.summary import Summary, refused_of
 from service.replay.verdict import Severity, at_least, verdict_on
 from service.serve import product_version

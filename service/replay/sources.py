@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
-from detectors.evaluation.directions import Direction
 from losswatch.fields import MAX_NAME
 from losswatch.schema import Record
 from service.replay.assembly import Assembly, Origin
@@ -20,8 +19,6 @@ from service.replay.readers.format import Format
 from service.replay.scheme import Scheme
 from service.replay.steps import StepColumn, Stepper, find
 from service.replay.weights import Weights, weights_for
-
-__all__ = ["Direction", "Log", "NoLog", "Options", "Unreadable", "format_names", "open_log"]
 
 
 class Log(Protocol):

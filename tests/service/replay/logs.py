@@ -8,7 +8,8 @@ from pathlib import Path
 
 from losswatch.encoding import encode
 from losswatch.schema import Record
-from service.replay.sources import Log, Unreadable
+from service.replay.notes import Unreadable
+from service.replay.sources import Log
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from service.replay.engine import Outcome, Replay
-from service.replay.sources import Unreadable
+from service.replay.notes import Unreadable
 from tests.consumers.builders import a_story, make_steps
 from tests.service.replay.logs import ListedLog, opener
 

@@ -12,7 +12,7 @@ from consumers.telemetry import Telemetry
 from losswatch.encoding import encode
 from losswatch.schema import Finding, Record, Steps
 from service.replay.engine import Outcome, Replay
-from service.replay.sources import Unreadable
+from service.replay.notes import Unreadable
 from tests.consumers.builders import a_story, decoded, make_predictions, make_steps
 from tests.service.replay.logs import ListedLog, opener
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from losswatch.schema import Steps
-from service.replay.sources import Options, format_names, open_log
+from service.replay.mapping import Options
+from service.replay.sources import format_names, open_log
 from tests.service.replay.readers.told import told
 
 ROOT = Path(__file__).parents[4]

@@ -13,7 +13,8 @@ import pytest
 from losswatch.arrays import reported
 from losswatch.schema import RunEnd, RunStart, Steps
 from service.replay import notes
-from service.replay.sources import Log, Options, open_log
+from service.replay.mapping import Options
+from service.replay.sources import Log, open_log
 from tests.service.replay.readers.told import phases, series, totals
 
 

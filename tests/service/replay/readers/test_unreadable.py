@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from losswatch.schema import Record, Steps
 from service.replay.engine import Replay
-from service.replay.sources import Options, Unreadable, format_names, open_log
+from service.replay.mapping import Options
+from service.replay.notes import Unreadable
+from service.replay.sources import format_names, open_log
 from tests.service.replay.readers.test_formats import DATA, FILES
 
 NUMBERS = st.sampled_from(["0", "1", "-1", "0.5", "nan", "", "inf", "1e400", "1,5", "abc", "-", "1_0", "9" * 400, '"'])
