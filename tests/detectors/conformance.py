@@ -21,6 +21,7 @@ from detectors.kinds import Facts
 from tests.detectors import blocks
 from tests.detectors.blocks import F32, F64, cuts_of, defaults, fresh, make, row, run
 from tests.detectors.comparing import FLOAT32, FLOAT32_VERDICTS, identical, only, same, same_where, spread
+from tests.detectors.values import SLOTS
 
 Check = Callable[[Cell], None]
 EXAMPLES: Final = settings(max_examples=20, deadline=None, database=None, derandomize=True)
@@ -170,7 +171,7 @@ def check_missing_input_is_unknown(cell: Cell) -> None:
 def check_memory_is_bounded(cell: Cell) -> None:
     """The state's first dimension is the row, and 10,000 steps leave its size as it was."""
     for rows in (1, 5):
-        start = cell.init(rows, blocks.SLOTS, F64)
+        start = cell.init(rows, SLOTS, F64)
         for name, value in start.items():
             assert value.shape[:1] == (rows,), f"the first dimension of {name!r} is not the row"
     block = make(cell.stream, rows=2, steps=200)
@@ -235,7 +236,7 @@ def check_everything_declared_is_returned(cell: Cell) -> None:
     """Every reading with its declared shape, every kind with a verdict of the shape of its value, and nothing else."""
     block = make(cell.stream, rows=5, steps=7)
     output = run(cell, fresh(cell, block), [block])
-    shapes = {"row": (5, 7), "slot": (5, blocks.SLOTS, 7)}
+    shapes = {"row": (5, 7), "slot": (5, SLOTS, 7)}
     assert {k: tuple(v.shape) for k, v in output.readings.items()} == {r.name: shapes[r.per] for r in cell.readings}
     per = {reading.name: reading.per for reading in cell.readings}
     assert {k: tuple(v.shape) for k, v in output.verdicts.items()} == {k.name: shapes[per[k.value]] for k in cell.kinds}
