@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
+import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,15 +26,15 @@ MAY_IMPORT = {
 }
 DOORS = {
     "kafka": {
-        "publisher/losswatch/kafka_errors.py",
         "publisher/losswatch/kafka_findings.py",
         "publisher/losswatch/kafka_transport.py",
-        "consumers/kafka.py",
         "consumers/kafka/",
     },
     "prometheus_client": {"service/metrics.py"},
 }
 """Third-party packages that only the named files and folders may import."""
+EXCEPTION = re.compile(r"# (type: ignore|noqa)")
+REASON = re.compile(r"# (type: ignore\[[\w,-]+\]|noqa: [A-Z0-9, ]+)  # .+")
 SETTINGS = {"publisher/losswatch/settings.py", "service/settings.py"}
 """The files that may read the environment."""
 
@@ -103,6 +106,10 @@ def test_a_package_imports_only_what_its_arrows_allow(package: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_every_door_is_there() -> None:
+    assert not [door for doors in DOORS.values() for door in doors if not (ROOT / door).exists()]
+
+
 @pytest.mark.parametrize("library", DOORS)
 def test_a_client_library_is_imported_only_at_its_door(library: str) -> None:
     found = {
@@ -141,6 +148,32 @@ def test_no_module_is_imported_by_a_computed_name() -> None:
         if module == "<computed>"
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def unexplained(source: str) -> Iterator[int]:
+    """The lines of exceptions from a check without a reason beside them."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT and EXCEPTION.match(token.string) and not REASON.match(token.string):
+            yield token.start[0]
+
+
+def test_an_exception_from_a_check_says_why() -> None:
+    folders = (*PACKAGES.values(), *(ROOT / name for name in ("tests", "bench", "examples", "scripts", "deploy")))
+    sources = [(path, path.read_text(encoding="utf-8")) for folder in folders for path in sorted(folder.rglob("*.py"))]
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: say why beside it"
+        for path, source in sources
+        if EXCEPTION.search(source)
+        for line in unexplained(source)
+    ]
+    assert len(sources) > 300
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_reason_is_told_from_none() -> None:
+    plain, told = "x = 1  # type: ignore[misc]\n", "x = 1  # type: ignore[misc]  # it has no types\n"
+    assert [*unexplained(plain)] == [1]
+    assert [*unexplained(told)] == []
 
 
 @pytest.mark.parametrize(
