@@ -114,8 +114,7 @@ class Audit:
         state = _renewed(state, state["expected_components"] == facts["components"])
         segments = Segments.of(state["count"], block.mask)
         digits, told, parts = read(state, block, segments)
-        if any(block.values["log_var"].stride()):  # else nobody reported one
-            parts = candidates.as_clamped(parts, told.total, facts)
+        parts = candidates.as_clamped(parts, told.total, facts)
         weighted = candidates.with_weights(parts)
         bases = candidates.bases(parts, weighted, facts)
         parameters, fitted = estimated(state, segments, told, parts, bases)
@@ -123,7 +122,7 @@ class Audit:
         hit, miss = identify.tried(told, parts, bases, fitted, main, state["before"], facts, segments)
         evidence, holds, sure = hypotheses.weigh(state, hit, miss, segments)
         found = identify.identified(told, bases, fitted, facts, holds, hit, segments)
-        explained = hit[:, EXACT].any(1) | (hit & spread(holds, LOOK)).any(1)
+        explained = hypotheses.any_fits(hit, holds)
         judge = _judge(state, holds & sure, segments)
         expected, form = _expected(judge, bases, facts)
         ratio, verdict = _verdict(told, expected, explained & (facts["form"] == 0)[:, None], segments, thresholds)
@@ -171,8 +170,7 @@ def _judge(state: State, sure: Tensor, segments: Segments) -> Tensor:
     known = sure[:, EXACT].clone()
     known[:, DECLARED] = False
     known[:, hypotheses.VARIANTS] = False  # a regularizer that nobody declared grows as the log variances do
-    places = torch.arange(known.shape[1], device=known.device)[:, None]
-    first = torch.where(known, places, known.shape[1]).amin(1)
+    first = hypotheses.first_of(known)
     valid = (first < known.shape[1]) & segments.starts(LOOK)
     return held(first, valid, state["expected"])
 

@@ -39,7 +39,8 @@ class Parts:
     component: Tensor
     """(R, K, C)"""
     weight: Tensor
-    log_var: Tensor
+    log_var: Tensor | None
+    """None where nobody reported one."""
     quantum: Tensor
     """(R, K, C): how precisely the component was reported."""
     reported: Tensor
@@ -50,6 +51,14 @@ class Parts:
     def count(self) -> Tensor:
         """How many components were reported, (R, C)."""
         return self.reported.sum(1, dtype=self.component.dtype)
+
+    def squares(self) -> Tensor:
+        """Sum of the squared log variances, (R, C)."""
+        return self.unknown() if self.log_var is None else self.log_var.square().sum(1)
+
+    def unknown(self) -> Tensor:
+        """(R, C) NaN."""
+        return self.total_quantum.new_full((), torch.nan).expand_as(self.total_quantum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +94,16 @@ def bases(parts: Parts, weighted: Predicted, facts: Mapping[str, Tensor]) -> Pre
 
 def as_clamped(parts: Parts, total: Tensor, facts: Mapping[str, Tensor]) -> Parts:
     """The log variances within `CLAMP`, at steps whose ``total`` (R, C) uncertainty weighting makes of these only."""
-    clamped = replace(parts, log_var=parts.log_var.clamp(-CLAMP, CLAMP))
+    if parts.log_var is None:
+        return parts
+    own = parts.log_var.clamp(-CLAMP, CLAMP)
+    clamped = replace(parts, log_var=own)
     fits = []
     for each in (parts, clamped):
         terms = _Terms.of(each)
         made = stacked([*terms.variants, _declared(each, terms, facts, ""), _declared(each, terms, facts, "train_")])
         fits.append(((total[:, None] - made.value).abs() <= made.slack).any(1))
-    return replace(parts, log_var=torch.where((fits[1] & ~fits[0])[:, None], clamped.log_var, parts.log_var))
+    return replace(parts, log_var=torch.where((fits[1] & ~fits[0])[:, None], own, parts.log_var))
 
 
 def with_weights(parts: Parts) -> Predicted:
@@ -115,6 +127,9 @@ class _Terms:
         share = 1 / parts.count().clamp(min=1)
         rounding = parts.total_quantum + share * (plain.slack - parts.total_quantum)
         mean = Predicted(plain.value * share, plain.size * share, rounding)
+        if parts.log_var is None:
+            none = parts.unknown()
+            return cls(plain, mean, (Predicted(none, none, none),) * len(LOSS_FACTOR), none)
         tasks = _linear(parts, (-parts.log_var).exp() * parts.reported, ROUNDED_WEIGHTS)
         logs, sizes = parts.log_var.sum(1), parts.log_var.abs().sum(1)
         variants = tuple(
@@ -125,7 +140,7 @@ class _Terms:
             )
             for loss, log in zip(LOSS_FACTOR, LOG_FACTOR, strict=True)
         )
-        return cls(plain, mean, variants, parts.log_var.square().sum(1))
+        return cls(plain, mean, variants, parts.squares())
 
 
 def _declared(parts: Parts, terms: _Terms, facts: Mapping[str, Tensor], prefix: str) -> Predicted:

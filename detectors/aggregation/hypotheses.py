@@ -6,6 +6,7 @@ Letters: R rows, B formulas without unknown parameters (`candidates.BASES`), H h
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import torch
@@ -38,6 +39,8 @@ CODES_OF_ALL: Final = (
 )
 """0: the code of what is declared, or of the sum; none of a factor of the mean."""
 
+ONES: Final = 0x01010101
+"""A one in each byte of a number of 32 bits, which is how a stretch of `LOOK` bools is taken and added up."""
 MOST_EVIDENCE: Final = 16
 COST_OF_A_MISS: Final = 3
 NEEDED: Final = (*[4] * len(BASES), *[12] * (2 * FREE + 3), 8, 8, 12, 12)
@@ -53,7 +56,7 @@ def moments_of(total: Tensor, value: Tensor, squares: Tensor, size: Tensor, used
     ``total``, ``squares`` (sum of s^2) and ``used`` are (R, C), ``value`` (R, FREE, C) the formulas.
     """
     per = torch.where(used > 0, 1 / size, 0.0)[:, None]
-    per = torch.where(value.isfinite(), per, 0.0)  # (R, FREE, C)
+    per = torch.where(value.abs() < torch.inf, per, 0.0)  # (R, FREE, C)
     y, p = total.nan_to_num(0.0)[:, None] * per, torch.where(per > 0, value, 0.0) * per
     q = squares.nan_to_num(0.0)[:, None] * per[:, VARIANTS]
     left = y - p
@@ -91,8 +94,7 @@ def weigh(state: State, hit: Tensor, miss: Tensor, segments: Segments) -> tuple[
     ``hit`` and ``miss`` (R, H, C) bool. Returns the state, and which hypotheses hold and which are beyond doubt
     (R, H, C / LOOK) from what was seen before each stretch.
     """
-    hits, misses = (split(x.view(torch.int8), LOOK).sum(-1, dtype=torch.int8) for x in (hit, miss))
-    found = hits - COST_OF_A_MISS * misses  # (R, H, N)
+    found = _sums(hit) - COST_OF_A_MISS * _sums(miss)  # (R, H, N)
     starts = segments.starts(LOOK)[:, None]
     started = starts.cumsum(-1)
     # At the first start what was open until then is closed, at the others the stretch before.
@@ -113,6 +115,25 @@ def weigh(state: State, hit: Tensor, miss: Tensor, segments: Segments) -> tuple[
     return after, torch.stack(held, -1), torch.stack(amounts, -1) >= MOST_EVIDENCE
 
 
+def _sums(of: Tensor) -> Tensor:
+    """(R, H, C) bool to int8 (R, H, C / LOOK): how many of a stretch."""
+    return ((of.view(torch.int32) * ONES) >> 24).to(torch.int8)
+
+
+def any_fits(hit: Tensor, holds: Tensor) -> Tensor:
+    """(R, C): whether a formula without unknown parameters fits the step, or another one that holds (R, H, N)."""
+    counts = holds.clone()
+    counts[:, EXACT] = True
+    fits = hit.view(torch.int32) & (counts.to(torch.int32) * ONES)
+    return fits.sum(1, dtype=torch.int32).view(torch.int8) > 0
+
+
+def first_of(holds: Tensor) -> Tensor:
+    """(R, ., N) bool to (R, N) int64: the place of the first that holds, the number of them where none does."""
+    left = torch.arange(holds.shape[1], 0, -1, dtype=torch.float32, device=holds.device)[:, None]
+    return holds.shape[1] - (holds * left).amax(1).long()  # `amin` of whole numbers takes thirty times as long
+
+
 def codes_of(facts: Mapping[str, Tensor]) -> Tensor:
     """(R, H) int64: each hypothesis' code in `formulas.FORMULAS`."""
     code = declared_code(facts, "")
@@ -129,10 +150,14 @@ def joined(holds: Tensor, codes: Tensor) -> Tensor:
     powers = torch.tensor(POWERS, device=codes.device)
     members = ((codes[..., None] & powers) > 0).to(torch.float32)  # (R, ., F)
     told = holds.mT.to(torch.float32) @ members  # (R, N, F): how many say so
-    return ((told > 0) * powers).sum(-1)
+    return (told.clamp_(max=1.0) @ powers.to(torch.float32)).long()
 
 
 def size_of(codes: Tensor) -> Tensor:
     """How many formulas a code stands for."""
-    powers = torch.tensor(POWERS, device=codes.device)
-    return ((codes[..., None] & powers) > 0).sum(-1)
+    return _sizes(codes.device).index_select(0, codes.flatten()).view(codes.shape)
+
+
+@lru_cache(maxsize=8)
+def _sizes(device: torch.device) -> Tensor:
+    return torch.tensor([code.bit_count() for code in range(2 * POWERS[-1])], device=device)

@@ -32,12 +32,13 @@ from detectors.aggregation.hypotheses import (
     SHIFTED,
     VARIANTS,
     codes_of,
+    first_of,
     joined,
     size_of,
 )
 from detectors.aggregation.parameters import Fitted
 from detectors.aggregation.reports import Told
-from detectors.aggregation.segments import LENGTH, LOOK, Segments, split, spread
+from detectors.aggregation.segments import LENGTH, LOOK, Segments, spread
 from detectors.recurrence import previous
 from detectors.streams import FORMS, MEASURED
 
@@ -81,7 +82,7 @@ def tried(
     )
     amount = factor.abs()
     scaled = quantum + amount * (slack - quantum)
-    squares = regularizer * parts.log_var.square().sum(1, keepdim=True)
+    squares = regularizer * parts.squares()[:, None]
     shifted, loose = _shifted(told, main, before, segments)
     linear, linear_slack, linear_size = _linear(told, parts, fitted)
     median = (told.measured == MEASURED.index("median"))[:, None]
@@ -106,7 +107,7 @@ def _tested(
     coarsest: Tensor,
     judged: Tensor,
     anyway: Tensor | None = None,
-    wider: Tensor | float = 0.0,
+    wider: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Steps that fit and that do not, of those whose rounding says anything, or that are judged ``anyway``."""
     off = residual.abs()
@@ -114,7 +115,7 @@ def _tested(
     if anyway is not None:
         telling |= anyway
     telling = telling & (off < torch.inf) & judged
-    fits = off <= rounding + wider
+    fits = off <= (rounding if wider is None else rounding + wider)
     return telling & fits, telling & ~fits
 
 
@@ -141,12 +142,12 @@ def _shifted(told: Told, main: Predicted, before: Tensor, segments: Segments) ->
 def _linear(told: Told, parts: Parts, fitted: Fitted) -> tuple[Tensor, Tensor, Tensor]:
     """The two fitted sums: value, slack and size, (R, 2, C); NaN where the weights are not known."""
     constant, weight = fitted.weight[:, :, 0], fitted.weight[:, :, 1:]  # (R, S, 2), (R, S, K, 2)
-    component, noise = (split(x, LENGTH).permute(0, 2, 3, 1) for x in (parts.component, parts.quantum))  # (R, S, L, K)
-    value, size, rounding = component @ weight, component.abs() @ weight.abs(), noise @ weight.abs()  # (R, S, L, 2)
-    known = torch.where(fitted.known, 0.0, torch.nan)[:, :, None]
-    value = value + constant[:, :, None] + known
-    size = size + constant.abs()[:, :, None]
-    value, size, rounding = (x.flatten(1, 2).mT for x in (value, size, rounding))
+    of = spread(weight.permute(0, 3, 2, 1), LENGTH)  # (R, 2, K, C)
+    value, amount = (of * parts.component[:, None]).sum(2), of.abs_()
+    size, rounding = (amount * parts.component.abs()[:, None]).sum(2), (amount * parts.quantum[:, None]).sum(2)
+    known = torch.where(fitted.known, 0.0, torch.nan)
+    value = value + spread((constant + known).mT, LENGTH)
+    size = size + spread(constant.abs().mT, LENGTH)
     return value, WIDER * (told.quantum[:, None] + rounding + ARITHMETIC * size), size
 
 
@@ -263,8 +264,7 @@ def _looks(x: Tensor) -> Tensor:
 def _first_place(holds: Tensor, skip: int = -1) -> Tensor:
     """(R, ., N) to (R, N): the first that holds, the number of them where none does."""
     places = torch.arange(holds.shape[1], device=holds.device)[:, None]
-    wanted = holds & (places != skip)
-    return torch.where(wanted, places, holds.shape[1]).amin(1)
+    return first_of(holds & (places != skip))
 
 
 def _first(holds: Tensor, values: Tensor, skip: int = -1) -> Tensor:

@@ -51,7 +51,7 @@ def estimated(state: State, segments: Segments, told: Told, parts: Parts, bases:
     """Take the block's steps, and fit where a segment starts."""
     size = bases.size[:, SUM]
     used = (told.judged & told.whole & (size > 0) & size.isfinite()).to(size.dtype)
-    moments = hypotheses.moments_of(told.total, bases.value[:, :FREE], parts.log_var.square().sum(1), size, used)
+    moments = hypotheses.moments_of(told.total, bases.value[:, :FREE], parts.squares(), size, used)
     terms = torch.cat([moments.mT, _products(told, parts, bases, used)], -1)
     keep = terms.new_full(terms.shape[-1:], KEEP)
     keep[: hypotheses.MOMENTS] = hypotheses.KEEP

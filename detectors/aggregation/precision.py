@@ -22,16 +22,15 @@ WIDTHS: Final = (8, 11, 24)
 
 
 def resolved(x: Tensor) -> tuple[Tensor, Tensor]:
-    """What each value shows, (..., 3): decimals, significant decimal digits and significant bits; 0 for 0 and NaN.
-    And the place of its first decimal digit, (...).
+    """What each value (..., C) shows, (..., 3, C): decimals, significant decimal digits and significant bits; 0 for 0
+    and NaN. And the place of its first decimal digit, (..., C).
 
     Digits are at most `FULL`, bits one of `WIDTHS`: more makes no difference.
 
     >>> resolved(torch.tensor([12.5, 0.0625, 0.1234, 1 / 3], dtype=torch.float64))[0]
-    tensor([[ 1.,  3.,  8.],
-            [ 4.,  3.,  8.],
-            [ 4.,  4., 24.],
-            [ 8.,  8., 24.]], dtype=torch.float64)
+    tensor([[ 1.,  4.,  4.,  8.],
+            [ 3.,  3.,  4.,  8.],
+            [ 8.,  8., 24., 24.]], dtype=torch.float64)
     """
     size = x.abs()
     known = ((size > 0) & (size < torch.inf)).to(x.dtype)
@@ -48,17 +47,17 @@ def resolved(x: Tensor) -> tuple[Tensor, Tensor]:
     decimals = (significant - 1 - magnitude).clamp(min=0)
     half, brain = _whole(mantissa * 2**11), _whole(mantissa * 2**8)
     bits = WIDTHS[2] - half * (WIDTHS[2] - WIDTHS[1]) - brain * (WIDTHS[1] - WIDTHS[0])
-    return torch.stack([decimals, significant, bits], -1) * known[..., None], magnitude
+    return torch.stack([decimals, significant, bits], -2).mul_(known[..., None, :]), magnitude
 
 
 def quantum(x: Tensor, seen: Tensor, magnitude: Tensor) -> Tensor:
-    """The step between neighbouring numbers of the series' format at each value, (...), from what the series has shown.
+    """The step between neighbouring numbers of the series' format at each value (..., C), from what it has shown.
 
     0.01 for 12.34 of a series of two decimals, or of one of four significant digits; never finer than the spacing of
-    the floating point format that holds the series' numbers. 0 where nothing was seen but 0. ``seen`` (..., 3) and
-    ``magnitude`` (...) as from `resolved`.
+    the floating point format that holds the series' numbers. 0 where nothing was seen but 0. ``seen`` (..., 3, C)
+    and ``magnitude`` (..., C) as from `resolved`.
     """
-    decimals, significant, bits = seen.unbind(-1)
+    decimals, significant, bits = seen.unbind(-2)
     size = x.abs()
     known = (size > 0) & (size < torch.inf)
     coarse = _ten_to(magnitude - significant.clamp(min=FEWEST) + 1) * known
@@ -84,4 +83,4 @@ def _table(dtype: torch.dtype, device: torch.device) -> Tensor:
 def _whole(x: Tensor) -> Tensor:
     """1 where a value is a whole number up to rounding, else 0."""
     slack = torch.finfo(x.dtype).eps * 4
-    return ((x - x.round()).abs_() <= x * slack).to(x.dtype)
+    return (x.round().sub_(x).abs_() <= x * slack).to(x.dtype)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from detectors.aggregation.candidates import Parts
 from detectors.aggregation.precision import FORGET, quantum, resolved
-from detectors.aggregation.segments import LENGTH, Segments
+from detectors.aggregation.segments import LENGTH, Segments, split, spread
 from detectors.cell import Block, State
 from detectors.streams import MEASURED
 
@@ -43,7 +43,9 @@ def read(state: State, block: Block, segments: Segments) -> tuple[State, Told, P
     values = block.values
     given = segments.take(block.reported["component"]) & segments.valid[:, None]
     total, component = segments.take(values["total"]), segments.take(values["component"])
-    weight, log_var = segments.take(values["weight"]), segments.take(values["log_var"])
+    weight = segments.take(values["weight"])
+    # A single number, expanded, is how a block says that nobody reported a log variance.
+    log_var = segments.take(values["log_var"]) if any(values["log_var"].stride()) else None
     divided = segments.take(values["divided_by"])
     series = torch.cat([total[:, None], component], 1)  # (R, 1 + K, C)
     told = torch.cat([(segments.take(block.reported["total"]) & segments.valid)[:, None], given], 1)
@@ -56,7 +58,7 @@ def read(state: State, block: Block, segments: Segments) -> tuple[State, Told, P
     parts = Parts(
         component=component.masked_fill(~given, 0.0),
         weight=weight.masked_fill(~given, 0.0),
-        log_var=log_var.masked_fill(~given, 0.0),
+        log_var=None if log_var is None else log_var.masked_fill(~given, 0.0),
         quantum=zeros.masked_fill(~given, 0.0),
         reported=given,
         total_quantum=own[:, 0] * divided.abs(),
@@ -72,22 +74,22 @@ def read(state: State, block: Block, segments: Segments) -> tuple[State, Told, P
             measured=measured,
             judged=total.isfinite() & given.any(1) & comparable,
             whole=(parts.count() >= block.facts["components"][:, None]) & given.any(1),
-            logs=(log_var.isfinite() & given).any(1),
+            logs=torch.zeros_like(comparable) if log_var is None else (log_var.isfinite() & given).any(1),
         ),
         parts,
     )
 
 
 def _seen(state: State, own: Tensor, segments: Segments) -> tuple[State, Tensor]:
-    """The digits that count at each step, (R, 1 + K, C, 3)."""
-    most = own.reshape(*own.shape[:2], -1, LENGTH, 3).amax(3)  # (R, 1 + K, S, 3)
+    """The digits that count at each step, (R, 1 + K, 3, C)."""
+    most = split(own, LENGTH).amax(-1)  # (R, 1 + K, 3, S)
     starts = segments.starts(LENGTH)
     closed, running = state["digits"], state["digits_open"]
     before = []
-    for at in range(most.shape[2]):
+    for at in range(most.shape[-1]):
         begins = starts[:, at, None, None]
         closed = torch.where(begins, torch.maximum(closed - FORGET, running), closed)
-        running = torch.maximum(torch.where(begins, 0.0, running), most[:, :, at])
+        running = torch.maximum(torch.where(begins, 0.0, running), most[..., at])
         before.append(closed)
-    known = torch.stack(before, 2).repeat_interleave(LENGTH, dim=2)
+    known = spread(torch.stack(before, -1), LENGTH)
     return {"digits": closed, "digits_open": running}, torch.maximum(own, known)

@@ -11,7 +11,7 @@ from detectors.aggregation.precision import quantum, resolved
 
 def steps(x: torch.Tensor) -> torch.Tensor:
     shown, magnitude = resolved(x)
-    return quantum(x, shown.amax(0).expand(len(x), 3), magnitude)
+    return quantum(x, shown.amax(-1, keepdim=True).expand(3, len(x)), magnitude)
 
 
 def step_of(values: list[float]) -> list[float]:
