@@ -102,6 +102,15 @@ def previous(x: Tensor, before: Tensor) -> Tensor:
     return torch.cat([before[..., None], x[..., :-1]], dim=-1)
 
 
+def least(x: Tensor, valid: Tensor, before: Tensor) -> Tensor:
+    """The smallest valid value so far, going on from ``before`` (...): (..., T).
+
+    >>> least(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([True, False, True]), torch.tensor(torch.inf))
+    tensor([3., 3., 2.])
+    """
+    return torch.minimum(torch.where(valid, x, torch.inf).cummin(-1).values, before[..., None])
+
+
 def packed(x: Tensor, valid: Tensor) -> Tensor:
     """The valid values of ``x`` (R, T), in order, at the front of each row; zeros behind them.
 

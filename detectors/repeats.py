@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from detectors.cell import State
-from detectors.recurrence import bounded, held, last, previous
+from detectors.recurrence import bounded, held, last, least, previous
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ class Repeats:
         changes = state["changes"][..., None] + changed.to(x.dtype).cumsum(-1)
         begun = torch.where(changed, count - 1, 0.0).cummax(-1).values  # values before those that are the same
         length = count - torch.maximum(begun, (state["count"] - state["length"])[..., None])
-        lowest = _least(torch.where(valid, value, torch.inf), state["lowest"])
-        smallest = _least(torch.where(changed, change, torch.inf), state["smallest"])
+        lowest = least(value, valid, state["lowest"])
+        smallest = least(change, changed, state["smallest"])
         change = held(change, changed, state["change"])
         sharp = (changes >= self.moved) & (count - changes - length <= self.repeated * changes)
         sharp &= change >= torch.maximum(self.fine * smallest, self.small * value.abs())
@@ -89,7 +89,3 @@ class Repeats:
         }
         end = {name: last(values, steps, state[name]) for name, values in every.items()}
         return end, Stop(length, count, lowest, sharp)
-
-
-def _least(x: Tensor, before: Tensor) -> Tensor:
-    return torch.minimum(x.cummin(-1).values, before[..., None])

@@ -14,7 +14,18 @@ import torch
 from torch import Tensor
 
 from detectors.cell import Block, State
-from detectors.recurrence import bounded, decay_of, discounted_sum, last, newest, packed, previous, resolution, since
+from detectors.recurrence import (
+    bounded,
+    decay_of,
+    discounted_sum,
+    last,
+    least,
+    newest,
+    packed,
+    previous,
+    resolution,
+    since,
+)
 from detectors.series import stretch
 from detectors.series.reference import DEVIATION, FIRST, REACH, Reference, begin
 from detectors.series.stretch import Stretch
@@ -156,8 +167,8 @@ class Memory:
             "log_scale": DEVIATION * sums["logs"] / weight[SLOW],
             "deviation": deviation,
             "record": _remembered(state["record"], jumps[:, :-WINDOW].abs()),
-            "best": _least(state["best"], fast, number >= BEST_FROM),
-            "calm": _least(state["calm"], noise, number >= CALM_FROM),
+            "best": least(fast, number >= BEST_FROM, state["best"]),
+            "calm": least(noise, number >= CALM_FROM, state["calm"]),
         }
         wander = (1 + rho).sqrt_() / (1 - rho)
         reached = newest(fast <= ends["best"])
@@ -297,8 +308,3 @@ def _remembered(before: Tensor, jump: Tensor) -> Tensor:
     ages = torch.arange(1, jump.shape[-1] + 1, dtype=jump.dtype, device=jump.device)
     fading = decay_of(RECORD_TAU) ** ages
     return torch.maximum((jump / fading).cummax(-1).values, before[:, None]) * fading
-
-
-def _least(before: Tensor, x: Tensor, counts: Tensor) -> Tensor:
-    """The smallest so far of those that count."""
-    return torch.minimum(torch.where(counts, x, torch.inf).cummin(-1).values, before[:, None])
