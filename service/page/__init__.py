@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from consumers.telemetry import Telemetry
 from consumers.view import RunView, Trace, View
 from losswatch.schema import Finding
-from service.page import words
+from service.page import classes, coverage, words
 from service.page.slices import TABLES, bests
 from service.page.sparkline import HEIGHT, WIDTH, Sparkline, sparkline
 from service.page.words import LABELS, LEVELS, State
@@ -25,16 +25,25 @@ KINDS: Final = ("total", "reading", "component", "metric", "slice")
 NEWEST: Final = {
     "total_reported": "total",
     "class_entropy_ratio": "reading",
+    "embedding_cosine_ratio": "reading",
     "component_value": "component",
     "metric_value": "metric",
 }
 """The table that has the newest value of a kind of trace: a trace is thinned and may end a little earlier."""
-NAMES: Final = {"class_entropy_ratio": "class entropy"}
+CLASS_ENTROPY: Final = "class_entropy_ratio"
+EMBEDDING_COSINE: Final = "embedding_cosine_ratio"
+NAMES: Final = {CLASS_ENTROPY: "class entropy", EMBEDDING_COSINE: "mean cosine of embeddings"}
 """Readings under a more readable name."""
+ABOUT: Final = {
+    "diversity_decline": CLASS_ENTROPY,
+    "diversity_collapse": CLASS_ENTROPY,
+    "representation_collapse": EMBEDDING_COSINE,
+}
+"""The reading that findings of a kind without a subject are about."""
 
 
 Newest = Mapping[tuple[str, str, str, str], float]
-"""Newest values by run, kind of trace, phase and name (empty for totals and readings)."""
+"""Newest values by run, kind of trace, phase and name (empty for totals)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"number": words.number, "duration": words.duration, "run_path": run_path}
+    templates.filters |= {
+        "number": words.number,
+        "percent": words.percent,
+        "duration": words.duration,
+        "run_path": run_path,
+    }
     templates.globals |= {
         "LABELS": LABELS,
         "LEVELS": LEVELS,
@@ -154,7 +168,8 @@ class Pages:
         return self._render(
             "run.html", telemetry, now, beat, part,
             run=run, state=words.state_of(run, findings, now), findings=findings, charts=charts,
-            components=_components(readings), slices=bests(readings, run.checkpoints), readings=_single(readings),
+            components=_components(readings), classes=classes.fares(readings), slices=bests(readings, run.checkpoints),
+            coverage=coverage.covered(readings), readings=_single(readings),
             declared=json.dumps(run.declared, indent=2, ensure_ascii=False, default=str),
         )  # fmt: skip
 
@@ -168,16 +183,16 @@ class Pages:
 
     def _row_charts(self, view: View, run: RunView, newest: Newest) -> Sequence[Chart]:
         traces = sorted(view.traces.get(run.run, ()), key=lambda t: (_order(t), t.phase != "train"))
-        chosen = {t.kind: t for t in reversed(traces) if t.kind == "total" or t.name in NAMES}
+        chosen = {t.kind: t for t in reversed(traces) if t.kind == "total" or t.name == CLASS_ENTROPY}
         made = (self._chart(chosen[kind], run, (), newest) for kind in ("total", "reading") if kind in chosen)
         return [chart for chart in made if chart]
 
     def _chart(self, trace: Trace, run: RunView, findings: Sequence[Finding], newest: Newest) -> Chart | None:
-        floor = self._floor(run) if trace.name in NAMES else None
+        floor = self._floor(run) if trace.name == CLASS_ENTROPY else None
         svg = sparkline(trace.steps, trace.values, floor, [f.began for f in findings if _about(f, trace)])
         if svg is None:
             return None
-        name = trace.name if trace.kind in ("component", "metric", "slice") else ""
+        name = "" if trace.kind == "total" else trace.name
         kind = "metric" if trace.kind == "slice" else trace.kind
         value = newest.get((trace.run, kind, trace.phase, name), float(trace.values[-1]))
         return Chart(NAMES.get(trace.name, trace.name), trace.phase, trace.kind, svg, value, floor)
@@ -196,9 +211,9 @@ class Pages:
 
 def _newest(view: View, runs: Set[str]) -> Newest:
     return {
-        (key[0], NEWEST[table.name], key[1], "".join(key[2:])): value
+        (key[0], kind, key[1], table.name if kind == "reading" else "".join(key[2:])): value
         for table in view.tables
-        if table.name in NEWEST
+        if (kind := NEWEST.get(table.name))
         for key, value in zip(table.keys, table.values.tolist(), strict=True)
         if key[0] in runs and not math.isnan(value)
     }
@@ -214,7 +229,7 @@ def _about(finding: Finding, trace: Trace) -> bool:
         return False
     if trace.name in {other.subject for other in finding.also}:
         return True
-    return finding.subject == trace.name if finding.subject else trace.name in NAMES and "diversity" in finding.kind
+    return trace.name == (finding.subject or ABOUT.get(finding.kind))
 
 
 def _components(readings: Mapping[str, Mapping[tuple[str, ...], float]]) -> Sequence[Component]:
@@ -228,7 +243,7 @@ def _single(readings: Mapping[str, Mapping[tuple[str, ...], float]]) -> Sequence
     return [
         (key[0], _reading(name, key[1:]), value)
         for name, values in readings.items()
-        if not name.startswith("component_") and name not in TABLES
+        if not name.startswith("component_") and name not in {*TABLES, *classes.TABLES, *coverage.TABLES}
         for key, value in values.items()
     ]
 
@@ -238,4 +253,4 @@ def _reading(name: str, of: Sequence[str]) -> str:
     if name == "metric_value":
         return " ".join(of)
     title = words.title(name.removesuffix("_ratio"))
-    return f"{title} of {' '.join(of)}" if of else title
+    return f"{title} of {' '.join(of)}" if any(of) else title

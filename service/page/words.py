@@ -185,6 +185,17 @@ def number(value: float | None) -> str:
     return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.4g}"
 
 
+def percent(ratio: float | None) -> str:
+    """A share for people.
+
+    >>> [percent(x) for x in (0.4637, 0.0, 1.0, 0.0004, None)]
+    ['46 %', '0 %', '100 %', '0.04 %', 'unknown']
+    """
+    if ratio is None:
+        return "unknown"
+    return f"{100 * ratio:.0f} %" if ratio == 0 or ratio >= 0.1 else f"{100 * ratio:.2g} %"
+
+
 def duration(seconds: float) -> str:
     """A span of time, in its largest unit.
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from consumers.telemetry import Telemetry
-from consumers.view import Table, View
+from consumers.view import Table, Trace, View
 from losswatch.schema import Alike
-from service.page import Pages
+from service.page import Pages, classes, coverage
 from service.page.slices import TABLES
-from tests.service.sample_view import HOSTILE, NOW, THRESHOLDS, big_view, run, sample_view
+from tests.service.sample_view import HOSTILE, NOW, THRESHOLDS, big_view, finding, run, sample_view
 
 
 class Tags(HTMLParser):
@@ -137,6 +137,55 @@ def test_a_slice_whose_best_is_at_no_checkpoint_is_told_by_its_step() -> None:
 def test_names_of_slices_and_checkpoints_are_escaped() -> None:
     page = run_page(with_slices(HOSTILE, {1: HOSTILE}, {f"{HOSTILE}/{HOSTILE}": (1.0, 1.0, 1.0, np.inf)}), HOSTILE)
     assert len(Tags(page).all("script")) == 1
+
+
+def test_classes_are_told_the_worst_first_and_those_of_no_sample_are_not() -> None:
+    shares = {
+        "dog": (0.5, 0.6, 0.7, 0.84, 0.7636),
+        HOSTILE: (0.004, 0.0, 0.0, 0.0, 0.0),
+        "cat": (0.0, 0.0, np.nan, np.nan, np.nan),
+    }
+    keys, columns = [("r", "val", name) for name in shares], np.array(list(shares.values())).T
+    tables = [
+        Table(of, "", ("phase", "class"), keys, values) for of, values in zip(classes.TABLES, columns, strict=True)
+    ]
+    page = run_page(View(runs={"r": run("r")}, tables=tables), "r")
+    assert "How each class fares" in page
+    rows = re.findall(r"<tr>(<th scope=.row.*?)</tr>", page, re.DOTALL)
+    cells = [re.sub("<[^>]+>", "|", " ".join(row.split())).split("||", 1)[1] for row in rows]
+    assert cells == ["val||0.4 %||0 %||0 %||0 %||0 %|", "val||50 %||60 %||70 %||84 %||76 %|"]
+    assert "cat" not in page
+    assert len(Tags(page).all("script")) == 1
+    assert "Class recall" not in page
+
+
+def test_coverage_is_told_by_slice_and_readings_of_the_whole_name_none() -> None:
+    names = (*coverage.TABLES, "coverage_error_far_ratio")
+    keys = [("r", "val", ""), ("r", "val", HOSTILE)]
+    tables = [Table(of, "", ("phase", "slice"), keys, np.array([0.4, 2.0])) for of in names]
+    page = run_page(View(runs={"r": run("r")}, tables=tables), "r")
+    rows = re.findall(r"<tr>(<th scope=.row.*?)</tr>", page, re.DOTALL)
+    cells = [re.sub("<[^>]+>", "|", " ".join(row.split())) for row in rows]
+    assert cells[0] == "|all samples||val||well||0.4||40 %||0.4||0.4|"
+    assert "||sparsely||2||200 %||2||2|" in cells[1]
+    assert "Coverage error far <" in page
+    assert len(Tags(page).all("script")) == 1
+
+
+def test_the_newest_value_of_a_chart_is_that_of_its_own_reading() -> None:
+    now = {"class_entropy_ratio": 0.9, "embedding_cosine_ratio": 0.1}
+    tables = [Table(of, "", ("phase",), [("r", "val")], np.array([value])) for of, value in now.items()]
+    found = finding("r", "representation_collapse", "critical", "firing", 3, 8, 0.1, 0.95, "It is.", phase="val")
+    series = [Trace("r", "val", "reading", of, np.arange(9.0), np.full(9, 0.5)) for of in now]
+    view = View(runs={"r": run("r")}, tables=tables, traces={"r": series}, findings={"r": [found]})
+    captions = re.findall(r"<figcaption>.*?</figure>", run_page(view, "r"), re.DOTALL)
+    assert [re.findall("<b>(.*?)</b>", each) for each in captions] == [["0.9"], ["0.1"]]
+    assert ["mean cosine of embeddings" in each for each in captions] == [False, True]
+    assert ['class="mark"' in each for each in captions] == [False, True]
+
+
+def test_a_run_without_classes_has_no_table_of_them() -> None:
+    assert "How each class fares" not in run_page(View(runs={"r": run("r")}), "r")
 
 
 def test_a_reading_of_a_series_says_which() -> None:
