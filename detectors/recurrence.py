@@ -71,7 +71,7 @@ def discounted_sums(before: Tensor, x: Tensor, decay: float) -> Tensor:
     >>> discounted_sums(torch.tensor([8.0]), torch.tensor([[1.0, 0.0, 2.0]]), 0.5)
     tensor([[8.0000, 5.0000, 2.5000, 3.2500]])
     """
-    return discounted(torch.cat([before[..., None], x], dim=-1), decay)
+    return torch.cat([before[..., None], discounted_sum(before, x, decay)], dim=-1)
 
 
 def after(x: Tensor, count: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ PRIORS: Final = (
 RAREST: Final = 1e12
 FARTHEST: Final = 1e36
 """Larger values count as this, so that sums of a few stay finite in float32."""
-ROWS: Final = 256
+ROWS: Final = 512
 """So many rows are taken at once on a CPU, that all there is of them stays in its cache."""
 
 
@@ -144,7 +144,9 @@ class TemporalAnomaly:
             for part in parts
         ]
         end, readings = (
-            {name: torch.cat([output[i][name] for output in outputs]) for name in outputs[0][i]} for i in range(2)
+            ({name: torch.cat([output[i][name] for output in outputs]) for name in outputs[0][i]} for i in range(2))
+            if len(outputs) > 1
+            else outputs[0]
         )
         rarity = readings["anomaly_rarity_steps"]
         return Output(end, readings, {ANOMALY.name: verdict_of(~rarity.isnan(), rarity >= limit[:, None])})
@@ -176,7 +178,7 @@ class TemporalAnomaly:
             "anomaly_expected": forecast.expected,
             "anomaly_low": forecast.expected - width,
             "anomaly_high": forecast.expected + width,
-            "anomaly_change": torch.where(nats > 0, surprises.argmax(1) + 1, 0).to(x.dtype),
+            "anomaly_change": (_first_largest(surprises) + 1) * (nats > 0),
             "anomaly_direction": sign,
         }
         known = torch.where(valid, (valid.cumsum(-1) - 1).clamp(min=0), 0)
@@ -187,3 +189,13 @@ class TemporalAnomaly:
         }
         end = joined(forecast=forecast_state, features=feature_state, tail=tail_state, calibration=calibration_state)
         return end | {"count": state["count"] + taken}, readings
+
+
+def _first_largest(x: Tensor) -> Tensor:
+    """(R, J, T) to (R, T): what ``argmax(1)`` finds, a tenth as slow.
+
+    >>> _first_largest(torch.tensor([[[1.0, 5.0], [3.0, 5.0], [3.0, 2.0]]]))
+    tensor([[1., 0.]])
+    """
+    left = torch.arange(x.shape[1], 0, -1, dtype=x.dtype, device=x.device)[:, None]
+    return x.shape[1] - ((x == x.amax(1, keepdim=True)) * left).amax(1)

@@ -120,7 +120,8 @@ class Features:
         newest = {"error": near, "newest": x, "frozen": frozen, "moved": moved}
         end = {name: after(value, taken) for name, value in sums.items()}
         end |= {name: last(value, taken, state[name]) for name, value in newest.items()}
-        sign = torch.sign(torch.where(moves[1].abs() > error.abs(), jump, error))
+        further = (moves[1].abs() > error.abs()).to(error.dtype)
+        sign = torch.lerp(error.sign(), jump.sign(), further)
         return end, torch.stack(found, dim=1), ((share - 0.03) / 0.17).clamp(0.0, 1.0), sign
 
 

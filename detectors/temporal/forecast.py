@@ -144,5 +144,5 @@ class Forecaster:
 
 def _limited(slope: Tensor, before: Tensor) -> Tensor:
     """The smaller of two slopes, 0 where they disagree (minmod)."""
-    smaller = torch.where(slope.abs() < before.abs(), slope, before)
-    return torch.where((slope > 0) == (before > 0), smaller, 0.0)
+    # Without a choice by sign, which a processor cannot foresee.
+    return (slope.sign() + before.sign()).mul_(0.5).mul_(torch.minimum(slope.abs(), before.abs()))

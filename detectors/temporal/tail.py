@@ -81,7 +81,8 @@ class Tail:
         limit = torch.maximum(variance.sqrt_().mul_(self.over).add_(mu), floor)
         excess = (y - limit).clamp_(min=0.0)
         kept = torch.minimum(excess, self.most * excess0)
-        tails = torch.stack([(excess > 0).to(q.dtype), kept, kept * kept], dim=1)
+        above = (excess > 0).to(q.dtype)
+        tails = torch.stack([above, kept, kept * kept], dim=1)
         before = torch.stack([state[name] for name in SUMS[2:]], dim=1)
         peaks = discounted_sums(before, tails, decay)
         rare, first, second = peaks[..., :-1].unbind(1)
@@ -93,11 +94,13 @@ class Tail:
         a = 1 - shape.mul_(2).mul_(b)
         r = excess.div(m1)
         surprise = b.mul_(r).add_(a).mul_(r).sub_(believed.div_(n).clamp_(min=self.least_rate).log_())
-        surprise *= excess > 0
+        surprise *= above
         ends = (*after(levels, taken).unbind(1), *after(peaks, taken).unbind(1))
         part = count[:, None] / (count[:, None] + settle)
         return dict(zip(SUMS, ends, strict=True)), surprise.mul_(part)
 
 
 def _bent(q: Tensor, bend: float) -> Tensor:
-    return ((1 + q) ** bend - 1) / bend if bend else q.log1p()
+    if bend in {0.0, 1.0}:
+        return q if bend else q.log1p()
+    return ((1 + q) ** bend - 1) / bend
