@@ -153,7 +153,7 @@ def advised(advice: Advice) -> str:
     'Set the weight of diversity to 0.134'
     """
     if advice.action == "stop":
-        return "Stop the job and go back to a checkpoint from before it began"
+        return "Stop the job and go back to the best checkpoint from before it began"
     value = "more" if advice.value is None else number(advice.value)
     return f"Set the weight of {advice.component or 'the component'} to {value}"
 
