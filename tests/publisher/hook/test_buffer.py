@@ -22,7 +22,7 @@ from losswatch.blocks import (
     Row,
 )
 from losswatch.buffer import Buffer, Kind, Outgoing
-from losswatch.lane import Lane
+from losswatch.intake import Lane
 
 
 def outgoing(kind: Kind, seq: int, size: int = 1, calls: int = 1) -> Outgoing:

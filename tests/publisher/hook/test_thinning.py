@@ -16,7 +16,7 @@ from losswatch.blocks import AT, PER_STEP, Row
 from losswatch.buffer import Buffer
 from losswatch.columns import thinned
 from losswatch.encoding import decode
-from losswatch.lane import Lane, importance
+from losswatch.intake import Lane, importance
 from losswatch.notices import Notices
 from losswatch.records import Records
 from losswatch.schema import Steps
