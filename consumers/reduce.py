@@ -152,7 +152,22 @@ def _of_summaries(items: Sequence[Item], like: Tensor) -> _Reduced:
         column([record.mean_entropy for record in records]),
         column([record.mean_max for record in records]),
     )
-    return _Reduced(told, torch.full_like(told.samples, nan))
+    return _Reduced(told, _confidences(items, like))
+
+
+def _confidences(items: Sequence[Item], like: Tensor) -> Tensor:
+    """The calibration error of each record by what its samples were sure of; NaN where that was not sent."""
+    out = like.new_full((len(items),), nan)
+    places = [g for g, item in enumerate(items) if item.predicted is not None and item.record.confidence is not None]
+    if not places:
+        return out
+    some = [items[g] for g in places]
+    length = max(item.size for item in some)
+    confidence = torch.from_numpy(padded([np.asarray(item.record.confidence) for item in some], length)).to(like)
+    label = _label(some, length, like)
+    counted = confidence.isfinite() & (label != NONE)
+    out[places] = calibration_error(confidence.nan_to_num(0.0), _predicted(some, label) == label, counted)
+    return out
 
 
 def _of_classes(items: Sequence[Item], like: Tensor) -> _Reduced:

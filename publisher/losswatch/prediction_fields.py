@@ -79,15 +79,16 @@ def summary_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
             values = powers / powers.sum(axis=1, keepdims=True)
         entropy = -(values * np.log(np.where(values > 0, values, 1.0))).sum(axis=1)
     predicted = values.argmax(axis=1)
-    counts = np.bincount(predicted, minlength=values.shape[1])
-    ends = [len(values), entropy.mean(), values.max(axis=1).mean()]
-    numbers = np.concatenate([ends, values.mean(axis=0), counts, predicted])
+    counts, largest = np.bincount(predicted, minlength=values.shape[1]), values.max(axis=1)
+    ends = [len(values), entropy.mean(), largest.mean()]
+    numbers = np.concatenate([ends, values.mean(axis=0), counts, predicted, largest])
     return _needed(dict(fields) | _summary(numbers, each=True))
 
 
 def every(stride: int, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The same batch with every ``stride``-th of its samples; a summary still is one of all of them."""
-    thinner = {name: value[::stride] if name in ("values", *PER_SAMPLE) else value for name, value in fields.items()}
+    single = {"values", "confidence", *PER_SAMPLE}
+    thinner = {name: value[::stride] if name in single else value for name, value in fields.items()}
     for group in NAMED:
         if group in fields:
             thinner[group] = {name: values[::stride] for name, values in fields[group].items()}
@@ -104,10 +105,10 @@ def half(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _summary(numbers: npt.NDArray[np.float64], each: bool) -> dict[str, Any]:
     """The fields of a summary whose numbers are as `losswatch.samples.summary_of_probabilities` has them."""
     count, entropy, largest = numbers[:3].tolist()
-    ends = 3, len(numbers) - (int(count) if each else 0)
+    ends = 3, len(numbers) - (2 * int(count) if each else 0)
     mean, counts = numbers[slice(*ends)].reshape(2, -1)
-    predicted = {"values": numbers[ends[1] :].astype(np.int64)} if each else {}
-    return predicted | {
+    single = numbers[ends[1] :].reshape(2, -1)
+    return ({"values": single[0].astype(np.int64), "confidence": single[1].astype(np.float32)} if each else {}) | {
         "kind": "summary",
         "n": int(count),
         "mean": mean.astype(np.float32),  # of 100,000 classes it must fit into a record
@@ -118,10 +119,10 @@ def _summary(numbers: npt.NDArray[np.float64], each: bool) -> dict[str, Any]:
 
 
 def _needed(summary: dict[str, Any]) -> dict[str, Any]:
-    """Without the samples' classes where nothing goes with them."""
-    if "values" in summary and not summary.keys() & {*PER_SAMPLE, *NAMED}:
-        del summary["values"]
-    return summary
+    """Without the samples' classes where nothing goes with them, and without confidences where labels do not."""
+    unneeded = set() if "labels" in summary else {"confidence"}
+    unneeded |= set() if summary.keys() & {*PER_SAMPLE, *NAMED} else {"values"}
+    return {name: value for name, value in summary.items() if name not in unneeded}
 
 
 def _keep(

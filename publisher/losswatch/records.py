@@ -192,5 +192,5 @@ def _smaller(fields: Mapping[str, Any], samples: int, times: int) -> dict[str, A
     if kind in MATRICES:
         return summary_fields(fields)
     if kind == "summary" and single:
-        return {name: value for name, value in fields.items() if name not in {"values", *single}}
+        return {name: value for name, value in fields.items() if name not in {"values", "confidence", *single}}
     return None

@@ -151,7 +151,7 @@ def summary_of_probabilities(probabilities: Any, each: bool = False) -> Any:
     """(3 + 2C) float64 on the device of the torch tensor (N, C), none of it waited for.
 
     N, mean entropy in nats, mean of the largest probability; mean probability and argmax count of
-    each class; with ``each`` the N argmaxes too.
+    each class; with ``each`` the N argmaxes and the N largest probabilities too.
     """
     torch = sys.modules["torch"]
     p = probabilities.float()
@@ -160,4 +160,4 @@ def summary_of_probabilities(probabilities: Any, each: bool = False) -> Any:
     counts = torch.zeros(p.shape[1], dtype=torch.float64, device=p.device).scatter_add_(0, index, ones)
     entropy = -torch.special.xlogy(p, p).sum(dim=1)
     ends = torch.stack([ones.sum(), entropy.double().mean(), top.double().mean()])
-    return torch.cat([ends, p.double().mean(dim=0), counts, *([index.double()] if each else [])])
+    return torch.cat([ends, p.double().mean(dim=0), counts, *([index.double(), top.double()] if each else [])])

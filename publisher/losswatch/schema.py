@@ -231,6 +231,8 @@ class Predictions(Record):
     """Summary: mean over samples of the entropy in nats."""
     mean_max: Number | None = None
     """Summary: mean over samples of the largest probability."""
+    confidence: Values | None = None
+    """Summary: the largest probability of each sample of ``values``."""
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> Predictions:
@@ -240,7 +242,7 @@ class Predictions(Record):
             raise ValueError(f"values are missing, kind {self.kind!r} needs them")
         elif self.kind is None and self.embeddings is None and self.features is None and not self.errors:
             raise ValueError("kind is missing; without one embeddings, features or errors are needed")
-        named = {name: getattr(self, name) for name in ("labels", "slices", "embeddings", "features")}
+        named = {name: getattr(self, name) for name in ("labels", "slices", "embeddings", "features", "confidence")}
         _check_lengths(self.size, named, errors=self.errors, targets=self.targets)
         return self
 

@@ -88,23 +88,26 @@ def test_labels_are_judged_where_the_batch_is_too_large_to_ship(classes: int) ->
     generator = torch.Generator().manual_seed(classes)
     labels = torch.randint(0, 40, (256,), generator=generator)
     aim = torch.where(torch.rand(256, generator=generator) < 0.7, labels, 40 - labels)
-    logits = torch.randn(256, classes, generator=generator) + 20 * torch.nn.functional.one_hot(aim, classes)
+    logits = torch.randn(256, classes, generator=generator) + 6 * torch.nn.functional.one_hot(aim, classes)
     record = sent(logits, labels=labels, features=torch.randn(256, 3, generator=generator))
     assert (record.kind, record.n, record.features is None) == ("summary", 256, False)
+    shipped = Predictions(run="r", time=0.0, step=0, kind="logits", values=logits.numpy(), labels=labels.tolist())
     found, truth, predicted = told(record), labels.numpy(), logits.argmax(1).numpy()
     want = {
         "label_accuracy_ratio": accuracy_score(truth, predicted),
         "macro_f1_ratio": f1_score(truth, predicted, average="macro", zero_division=0),
         "weighted_precision_ratio": precision_score(truth, predicted, average="weighted", zero_division=0),
     }
+    want["calibration_error_ratio"] = told(shipped)["calibration_error_ratio"]
     assert {name: found[name] for name in want} == pytest.approx(want, abs=1e-6)
 
 
 def test_labels_of_a_summary_without_the_classes_of_its_samples_say_nothing_of_accuracy() -> None:
     record = Predictions(
-        run="r", time=0.0, phase="val", step=0, kind="summary", n=2, mean=[0.5, 0.5], counts=[1, 1], labels=[0, 1]
-    )
-    assert not any(name.startswith(("label", "macro", "class_recall")) for name in told(record))
+        run="r", time=0.0, phase="val", step=0, kind="summary", n=2, mean=[0.5, 0.5], counts=[1, 1], labels=[0, 1],
+        confidence=[0.9, 0.8],
+    )  # fmt: skip
+    assert not any(name.startswith(("label", "macro", "calibration")) for name in told(record))
 
 
 @pytest.mark.parametrize("counts", [(10, 2000), (2000, 10), (10, 2000, 10, 2000)])

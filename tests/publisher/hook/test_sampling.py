@@ -117,7 +117,8 @@ def test_the_summary_made_on_the_device_is_the_one_made_on_the_host(kind: str, n
     np.testing.assert_allclose(device[:3], [host["n"], host["mean_entropy"], host["mean_max"]], atol=1e-5)
     np.testing.assert_allclose(device[3 : 3 + c], host["mean"], atol=1e-6)
     np.testing.assert_array_equal(device[3 + c : 3 + 2 * c], host["counts"])
-    np.testing.assert_array_equal(device[3 + 2 * c :], host["values"])
+    np.testing.assert_array_equal(device[3 + 2 * c : 3 + 2 * c + n], host["values"])
+    np.testing.assert_allclose(device[3 + 2 * c + n :], host["confidence"], atol=1e-6)
     np.testing.assert_array_equal(made[kind](values).numpy(), device[: 3 + 2 * c])
 
 
@@ -127,7 +128,7 @@ def test_the_classes_of_single_samples_go_with_a_summary_where_they_are_needed()
         (batch,) = published({"logits": values} | more)
         assert (batch.kind, batch.n) == ("summary", 1000)
         np.testing.assert_array_equal(batch.values, values.argmax(1))
-    assert published({"logits": values, "labels": [7] * 1000})[0].labels is not None
+        assert (batch.confidence is None) == ("labels" not in more)
     assert published({"logits": values})[0].values is None
 
 

@@ -107,7 +107,7 @@ def _predictions(draw: st.DrawFn) -> dict[str, Any]:
     elif kind == "summary":
         classes = draw(st.integers(2, 4))
         needed |= {"n": st.just(size), "mean": series(classes), "counts": listed(wholes, classes)}
-        needed |= {"values": st.none() | listed(labels, size)}
+        needed |= {"values": st.none() | listed(labels, size), "confidence": st.none() | series(size)}
     else:
         needed["values"] = listed(labels, size) if kind == "classes" else rows(size, least=2)
     optional = {

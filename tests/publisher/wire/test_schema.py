@@ -67,6 +67,7 @@ def test_a_summary_holds_one_mean_and_one_count_per_class() -> None:
         ({"kind": "classes", "values": "abc"}, "expected a list"),
         (SUMMARY | {"values": MATRIX}, "found a list"),
         (SUMMARY | {"values": []}, "at least one label"),
+        (SUMMARY | {"values": [0, 1], "confidence": [0.5]}, "confidence has 1 entries for 2 samples"),
         (SUMMARY | {"values": [0, 1], "labels": [0, 1, 1]}, "labels has 3 entries for 2 samples"),
         (SUMMARY | {"n": None}, "needs n, mean and counts"),
         (SUMMARY | {"n": 0}, "greater than or equal to 1"),
