@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from detectors.aggregation import candidates, hypotheses, identify
-from detectors.aggregation.candidates import DECLARED, MEAN, TRAINED, Predicted
+from detectors.aggregation.candidates import DECLARED, HALF, MEAN, TRAINED, Predicted
 from detectors.aggregation.formulas import words_of
 from detectors.aggregation.hypotheses import EXACT
 from detectors.aggregation.parameters import estimated, fresh_parameters
@@ -44,6 +44,10 @@ def _describe(facts: Facts) -> str:
         text += "; it fits the components of the step " + ("before" if now["total_lag_steps"] == 1 else "after")
     elif now["total_form"] > 0 and now["total_form"] != now["total_expected_form"]:
         text += f"; what it fits is {words_of(now['total_form'])}"
+    elif abs(now["total_scale"] - 1) > 0:  # False of NaN
+        text += f"; what it fits is {now['total_scale']:.4g} times that: say so with divided_by or scale"
+    elif abs(now["total_remainder_ratio"]) > 0:
+        text += f"; {now['total_remainder_ratio']:.1%} of it is constant, as a term that is not logged would be"
     return text + ". Compare losswatch_total_simple or losswatch_total_weighted until the report is corrected."
 
 
@@ -201,7 +205,7 @@ def _verdict(
 
 
 def _totals(weighted: Predicted, told: Told, bases: Predicted, facts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    plain = weighted.value.masked_fill(told.logs, torch.nan)
+    plain = torch.where(told.logs, bases.value[:, HALF], weighted.value)
     own = torch.where((facts["form"] > 0)[:, None], bases.value[:, DECLARED], plain)
     trained = torch.where((facts["train_form"] > 0)[:, None], bases.value[:, TRAINED], own)
     return {

@@ -12,20 +12,22 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from detectors.aggregation.candidates import BASES, CODES, DECLARED, HALF, MEAN, RATIO, TRAINED, declared_code
+from detectors.aggregation.candidates import BASES, CODES, DECLARED, HALF, MEAN, TRAINED, declared_code
 from detectors.aggregation.formulas import FORMULAS
 from detectors.aggregation.segments import LENGTH, LOOK, Segments, split
 from detectors.cell import State
 
 VARIANTS: Final = slice(HALF, HALF + 3)
 """Uncertainty weighting without regularizer, of `BASES`."""
-FREE: Final = len(BASES[:RATIO])
-"""Formulas that may have a constant factor or a constant remainder: all but the ratios."""
+FREE: Final = len(BASES[:TRAINED])
+"""Formulas that may have a constant factor or a constant remainder: all that are not another phase's."""
 EXACT: Final = slice(0, len(BASES))
 SCALED: Final = slice(EXACT.stop, EXACT.stop + FREE)
 OFFSET: Final = slice(SCALED.stop, SCALED.stop + FREE)
 REGULARIZED: Final = slice(OFFSET.stop, OFFSET.stop + 3)
-SHIFTED: Final = slice(REGULARIZED.stop, REGULARIZED.stop + 2)
+RESCALED: Final = slice(REGULARIZED.stop, REGULARIZED.stop + 3)
+"""The same with a constant factor."""
+SHIFTED: Final = slice(RESCALED.stop, RESCALED.stop + 2)
 """The total of a step against the components of the step before, and the other way round."""
 FITTED: Final = slice(SHIFTED.stop, SHIFTED.stop + 2)
 COUNT: Final = FITTED.stop
@@ -33,6 +35,7 @@ CODES_OF_ALL: Final = (
     *CODES,
     *(0 if base == MEAN else CODES[base] for base in range(FREE)),  # a factor of the mean is one of the sum
     *CODES[:FREE],
+    *(64, 128, 256),
     *(64, 128, 256),
     *(0, 0),
     *(1024, 2048),
@@ -43,9 +46,11 @@ ONES: Final = 0x01010101
 """A one in each byte of a number of 32 bits, which is how a stretch of `LOOK` bools is taken and added up."""
 MOST_EVIDENCE: Final = 16
 COST_OF_A_MISS: Final = 3
-NEEDED: Final = (*[4] * len(BASES), *[12] * (2 * FREE + 3), 8, 8, 12, 12)
+NEEDED: Final = (*[4] * len(BASES), *[12] * (2 * FREE + 6), 8, 8, 12, 12)
 """Evidence from which a hypothesis holds, until it has lost it all: a step that fits counts 1, one that does not -3."""
 
+APART: Final = 1e-4
+"""Part of the squares of a formula and of its regularizer that the other must leave, to tell the factors of both."""
 KEEP: Final = 0.5
 """What is left of the older moments after a segment."""
 
@@ -60,21 +65,27 @@ def moments_of(total: Tensor, value: Tensor, squares: Tensor, size: Tensor, used
     y, p = total.nan_to_num(0.0)[:, None] * per, torch.where(per > 0, value, 0.0) * per
     q = squares.nan_to_num(0.0)[:, None] * per[:, VARIANTS]
     left = y - p
-    terms = (y * p, p * p, left * per, per * per, left[:, VARIANTS] * q, q * q)
+    terms = (y * p, p * p, left * per, per * per, left[:, VARIANTS] * q, q * q, p[:, VARIANTS] * q)
     return torch.cat([split(term, LENGTH).sum(-1) for term in terms], 1)
 
 
 def parameters_of(moments: Tensor) -> Tensor:
-    """From discounted ``moments`` (..., M): factors, remainders and regularizers, (..., 2 FREE + 3)."""
-    product, square, left, one, regular, squares = torch.split(moments, [FREE, FREE, FREE, FREE, 3, 3], -1)
-    return torch.cat([_over(product, square), _over(left, one), _over(regular, squares)], -1)
+    """From discounted ``moments`` (..., M): factors, remainders, regularizers, and a factor with a regularizer (by
+    Cramer's rule), (..., 2 FREE + 9)."""
+    product, square, left, one, regular, squares, mixed = torch.split(moments, [FREE, FREE, FREE, FREE, 3, 3, 3], -1)
+    plain, totals = square[..., VARIANTS], product[..., VARIANTS]
+    regulars = regular + mixed
+    common = plain * squares - mixed.square()
+    common = torch.where(common > APART * plain * squares, common, 0.0)
+    both = [_over(totals * squares - regulars * mixed, common), _over(regulars * plain - totals * mixed, common)]
+    return torch.cat([_over(product, square), _over(left, one), _over(regular, squares), *both], -1)
 
 
 def _over(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(denominator > 0, numerator / denominator, torch.nan)
 
 
-MOMENTS: Final = 4 * FREE + 6
+MOMENTS: Final = 4 * FREE + 9
 
 
 EVIDENCE: Final = ("evidence", "open", "holds")

@@ -17,6 +17,7 @@ from detectors.aggregation.candidates import (
     LOG_FACTOR,
     LOSS_FACTOR,
     MEAN,
+    ROUNDED_WEIGHTS,
     SUM,
     TRAINED,
     Parts,
@@ -28,6 +29,7 @@ from detectors.aggregation.hypotheses import (
     FREE,
     OFFSET,
     REGULARIZED,
+    RESCALED,
     SCALED,
     SHIFTED,
     VARIANTS,
@@ -77,23 +79,30 @@ def tried(
     """
     total, quantum = told.total[:, None], told.quantum[:, None]
     value, slack, size = bases.value[:, :FREE], bases.slack[:, :FREE], bases.size[:, :FREE]
-    factor, remainder, regularizer = (
-        x.repeat_interleave(LENGTH, -1) for x in (fitted.factor, fitted.remainder, fitted.regularizer)
-    )
+    several = (fitted.factor, fitted.remainder, fitted.regularizer, fitted.rescaled, fitted.reregularized)
+    factor, remainder, regularizer, rescaled, reregularized = (x.repeat_interleave(LENGTH, -1) for x in several)
     amount = factor.abs()
     scaled = quantum + amount * (slack - quantum)
-    squares = regularizer * parts.squares()[:, None]
+    squares = parts.squares()[:, None]
     shifted, loose = _shifted(told, main, before, segments)
     linear, linear_slack, linear_size = _linear(told, parts, fitted)
     median = (told.measured == MEASURED.index("median"))[:, None]
     judged = (told.judged & (bases.size[:, SUM] > 0))[:, None]
     precise = judged & ~median
+    both = rescaled * value[:, VARIANTS] + reregularized * squares
+    loosely = (
+        quantum + rescaled.abs() * (slack[:, VARIANTS] - quantum) + reregularized.abs() * squares * ROUNDED_WEIGHTS
+    )
+    legal = precise & (rescaled * reregularized > 0)
     left = total - bases.value
     families = [
         _tested(left, bases.slack, COARSE * bases.size, judged, median, _widened(told, bases, facts)),
         _tested(total - factor * value, WIDER * scaled, MEDIUM * amount * size, precise),
         _tested(left[:, :FREE] - remainder, WIDER * slack, MEDIUM * size, precise),
-        _tested(left[:, VARIANTS] - squares, WIDER * slack[:, VARIANTS], MEDIUM * size[:, VARIANTS], precise),
+        _tested(
+            left[:, VARIANTS] - regularizer * squares, WIDER * slack[:, VARIANTS], MEDIUM * size[:, VARIANTS], precise
+        ),
+        _tested(total - both, WIDER * loosely, MEDIUM * rescaled.abs() * size[:, VARIANTS], legal),
         _tested(shifted, loose, COARSE * main.size[:, None], precise),
         _tested(total - linear, linear_slack, FINE * linear_size, precise),
     ]
@@ -166,6 +175,9 @@ def identified(
     """
     codes = codes_of(facts)
     families = (SCALED, OFFSET, REGULARIZED, SHIFTED)
+    fewer = holds[:, EXACT].any(1) | torch.stack([holds[:, family].any(1) for family in families]).any(0)
+    rescaled = holds[:, RESCALED] & ~fewer[:, None]  # two unknowns explain what one does, and more
+    holds = torch.cat([holds[:, : RESCALED.start], rescaled, holds[:, RESCALED.stop :]], 1)
     exact = joined(holds[:, EXACT], codes[:, EXACT])
     loose = joined(holds[:, SCALED.start : SHIFTED.stop], codes[:, SCALED.start : SHIFTED.stop])
     scaled, offset, regular, shifted = (holds[:, family].any(1) for family in families)
@@ -191,8 +203,10 @@ def identified(
     code, first_factor = torch.where(a_mean, 2, code), torch.where(a_mean, 1.0, first_factor)
     undeclared = (facts["form"] == 0)[:, None]
     scale = torch.where(is_loose & only_scaled, first_factor, scale)
+    scale = torch.where(is_loose & rescaled.any(1), _first(rescaled, _looks(fitted.rescaled)), scale)
     simple = torch.where(undeclared, 1.0, declared_scale)
-    scale = torch.where(is_loose & ~only_scaled, torch.where(scaled, torch.nan, simple), scale)
+    unscaled = is_loose & ~only_scaled & ~rescaled.any(1)
+    scale = torch.where(unscaled, torch.where(scaled, torch.nan, simple), scale)
     remainder = torch.where(is_loose & only_offset, first_remainder, 0.0)
     remainder = torch.where(is_loose & offset & ~only_offset, torch.nan, remainder)
     remainder = torch.where(is_fit & (fit == 2048), _looks(fitted.weight[:, :, 0, 1][:, None])[:, 0], remainder)

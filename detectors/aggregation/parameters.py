@@ -34,6 +34,10 @@ class Fitted:
     """(R, FREE, S): total minus formula."""
     regularizer: Tensor
     """(R, 3, S): weight of the sum of s^2 under each variant of uncertainty weighting."""
+    rescaled: Tensor
+    """(R, 3, S): the factor of each variant, where both it and the weight of the sum of s^2 are unknown."""
+    reregularized: Tensor
+    """(R, 3, S): that weight, times the factor."""
     weight: Tensor
     """(R, S, 1 + K, 2): see `fit.Fit`."""
     error: Tensor
@@ -57,15 +61,17 @@ def estimated(state: State, segments: Segments, told: Told, parts: Parts, bases:
     keep[: hypotheses.MOMENTS] = hypotheses.KEEP
     newest, before, sums = _summed(state, terms, segments.starts(LENGTH), keep)
 
-    factor, remainder, regularizer = torch.split(
-        hypotheses.parameters_of(sums[..., : hypotheses.MOMENTS]).mT, [FREE, FREE, 3], 1
+    factor, remainder, regularizer, rescaled, reregularized = torch.split(
+        hypotheses.parameters_of(sums[..., : hypotheses.MOMENTS]).mT, [FREE, FREE, 3, 3, 3], 1
     )
     steps, noise = sums[..., hypotheses.MOMENTS], sums[..., hypotheses.MOMENTS + 1]
     found = fit(sums[..., hypotheses.MOMENTS + COUNTED :], steps, noise / steps.clamp(min=1))
     slots = parts.component.shape[1]
     weight, error = (pad(x, (0, 0, 0, max(slots - MOST_SLOTS, 0))) for x in (found.weight, found.error))
     known = found.known & (slots <= MOST_SLOTS)
-    return {"sums": newest, "sums_before": before}, Fitted(factor, remainder, regularizer, weight, error, known)
+    return {"sums": newest, "sums_before": before}, Fitted(
+        factor, remainder, regularizer, rescaled, reregularized, weight, error, known
+    )
 
 
 def _products(told: Told, parts: Parts, bases: Predicted, used: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from detectors.kinds import Facts
 from tests.detectors.aggregation.totals import (
     LEVELS,
     Declared,
+    Floats,
     audit,
     declaration,
     kendall,
@@ -97,6 +98,23 @@ def test_a_term_that_is_left_out_of_the_log_is_told_by_how_much() -> None:
     found = audit(objective(X.sum(0), X[:5], declared=declaration("sum")))
     assert set(found.verdicts()[4:]) == {BAD}
     assert found.last("total_residual_ratio") == pytest.approx(X[5, -1] / X[:5, -1].sum(), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("total", "said"),
+    [
+        (X.sum(0) / 4, "0.25 times that: say so with divided_by"),
+        (X.sum(0) + 3, "constant, as a term that is not"),
+    ],
+)
+def test_the_message_says_by_what_factor_or_constant_it_is_off(total: Floats, said: str) -> None:
+    found = audit(objective(total, X, declared=declaration("sum")))
+    assert said in told({name: found.last(name) for name in INCONSISTENT.evidence})
+
+
+def test_without_a_declaration_the_weighted_total_of_log_variances_is_that_of_case_b() -> None:
+    found = audit(objective(X.mean(0), X, log_var=S))
+    assert found.reading("total_weighted") == pytest.approx(kendall(X, S, "half"))
 
 
 def test_a_difference_below_the_threshold_is_none_of_its_business() -> None:

@@ -137,6 +137,22 @@ def test_a_constant_that_no_component_explains_is_told_by_its_share() -> None:
     assert found.last("total_remainder_ratio") == pytest.approx(3 / (X.sum(0)[-1] + 3))
 
 
+@pytest.mark.parametrize(("variant", "codes"), [("half", 64 | 128), ("full", 64 | 128), ("half_log", 256)])
+def test_a_factor_and_a_regularizer_that_nobody_told_are_found_together(variant: str, codes: int) -> None:
+    found = audit(objective(kendall(X, S, variant, 0.01) / 4, X, log_var=S))
+    assert found.last("total_form") == codes
+    assert found.last("total_scale") in (pytest.approx(0.25, rel=1e-3), pytest.approx(0.5, rel=1e-3))
+    assert found.forms() <= {codes}
+
+
+def test_a_product_may_have_a_factor_or_a_remainder() -> None:
+    total = X[0] * (1 + X[1])
+    assert audit(objective(total / 8, X[:2])).last("total_scale") == pytest.approx(1 / 8)
+    found = audit(objective(total + 5, X[:2]))
+    assert found.last("total_form") == 512
+    assert found.last("total_remainder_ratio") == pytest.approx(5 / (total[-1] + 5), rel=0.5)
+
+
 @pytest.mark.parametrize("lag", [1, -1])
 def test_totals_of_a_neighbouring_step_are_told_with_their_lag(lag: int) -> None:
     total = np.roll(X.sum(0), lag)
