@@ -16,6 +16,7 @@ import torch
 
 from bench.machine import machine
 from bench.quality import oracle, real, recorded
+from bench.quality.budgets import budget
 from bench.quality.noise import FAMILIES, MEMORY
 from bench.quality.score import (
     LEVELS,
@@ -57,16 +58,25 @@ def synthetic(kinds: list[str], runs: int) -> Iterator[str]:
     yield "| *always fires* | 1.00 | 1.00 | 1.00 | 1.00 | 0 | 0.50 | 10,000 |"
     yield "| *never fires* | 0.00 | 0.00 | 0.00 | 0.00 | | | 0.00 |"
     yield ""
-    yield "By noise: recall at 3 deviations, and false alarms per 10,000 steps of healthy runs."
+    yield "By noise: recall at 3 deviations, and false alarms in 10,000 healthy steps, of how many may be."
     yield ""
     yield "| kind | " + " | ".join(FAMILIES) + " |"
     yield "|---|" + "---:|" * len(FAMILIES)
     for kind in kinds:
         cells = [
-            f"{over(kind, STRONG, (family,)).recall:.2f}, {over(kind, 0.0, (family,)).per_10000:.2f}"
+            f"{over(kind, STRONG, (family,)).recall:.2f}, {over(kind, 0.0, (family,)).per_10000:.2f} of "
+            f"{budget(kind, family):.1f}"
             for family in FAMILIES
         ]
         yield f"| `{kind}` | " + " | ".join(cells) + " |"
+    above = [
+        f"`{kind}` ({family})"
+        for kind in kinds
+        for family in FAMILIES
+        if over(kind, 0.0, (family,)).per_10000 > budget(kind, family)
+    ]
+    yield ""
+    yield f"Above their budget: {', '.join(above) or 'none'}."
 
 
 def possible() -> Iterator[str]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from bench.quality import oracle, recorded
-from bench.quality.noise import Draw
+from bench.quality.budgets import budget
+from bench.quality.noise import FAMILIES, Draw
 from bench.quality.score import loss_side_kinds
 from bench.quality.synthetic import GENERATORS
 
 KINDS = loss_side_kinds()
+DOCS = Path(__file__).parents[2] / "docs" / "findings"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -21,6 +26,17 @@ def test_a_kind_has_a_generator(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_is_recorded(kind: str) -> None:
     assert kind in recorded.load(), "run python -m bench.quality --write"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_documents_state_the_budget_of_a_kind(kind: str) -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
+    (section,) = re.findall(rf"^## {kind}$(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    stated = re.search(r"Budget: ([\d.]+) in 10,000 steps", section)
+    assert stated, f"say in the section of {kind} what its budget is"
+    assert float(stated[1]) == budget(kind, "white")
+    for family in FAMILIES:
+        assert f"{budget(kind, family):g}" in section
 
 
 def test_no_kind_became_worse_than_its_tolerance() -> None:
