@@ -48,8 +48,9 @@ class Classes:
         (array([1, 2]), array([0, 1, 3]), ['cat', 'dog', 'cow', '7'])
         """
         array = np.asarray(labels)
-        if array.dtype.kind == "i" and array.min() >= 0 and array.max() < self.outputs:
-            return array.astype(np.int64)
+        # As unsigned numbers the negative ones are the largest.
+        if array.dtype == np.int64 and np.maximum.reduce(array.view(np.uint64)) < self.outputs:
+            return array
         unique, inverse = np.unique(array, return_inverse=True)
         names = [self._name(label) for label in unique.tolist()]
         slots = np.array([self._add(name) for name in names], dtype=np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import isnan
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from consumers.pieces import (
     SeriesPiece,
 )
 from detectors.cell import Block
-from detectors.streams import Columns
+from detectors.streams import VALUES
 from losswatch.arrays import NOT_REPORTED, Bools, Floats, Ints, reported
 
 
@@ -153,8 +154,9 @@ def pair_block(work: Round[PairPiece], names: Sequence[str], like: torch.Tensor)
     return replace(block, reported=dict(zip(names, given, strict=True)))
 
 
-def lines_block(work: Sheet, lines: Lines, step: Ints, names: Columns) -> Block:
-    """The block of a sheet of lines, whose steps (M) are ``step``."""
+def lines_block(work: Sheet, lines: Lines) -> Block:
+    """The block of a sheet of lines."""
+    names = VALUES[lines.pool.stream]
     there = work.line != NO_LINE
     like, device = lines.pool.like, lines.pool.like.device
     mask, line = torch.from_numpy(there).to(device), torch.from_numpy(np.where(there, work.line, 0)).to(device)
@@ -163,11 +165,13 @@ def lines_block(work: Sheet, lines: Lines, step: Ints, names: Columns) -> Block:
     if lines.slots is None:
         wide = like.new_full((), torch.nan).expand(len(names.slot), len(work.rows), lines.pool.slots, there.shape[1])
     else:
-        told = widened(lines.slots[line], lines.pool.slots, lines.pool.stream)  # (R, T, V', K)
+        told = lines.slots[line]  # (R, T, V', K)
+        if not isnan(names.elsewhere):
+            told = widened(told, lines.pool.slots, names.elsewhere)
         told = told if there.all() else torch.where(known[..., None], told, torch.nan)
         wide = fitting(told.permute(2, 0, 3, 1).contiguous(), like)
     return Block(
-        step=torch.from_numpy(np.where(there, step[work.line], 0)).to(device),
+        step=torch.from_numpy(np.where(there, lines.step[work.line], 0)).to(device),
         mask=mask,
         values={**dict(zip(names.row, values, strict=True)), **dict(zip(names.slot, wide, strict=True))},
     )

@@ -111,6 +111,11 @@ class History:
         """
         course = self.course if own is None else own
         before, mine = self.course.newest.get(phase), course.newest.get(phase)
+        if mine is not None and phase not in course.back and steps[0] > mine and _rise(steps):
+            course.newest[phase] = newest = int(steps[-1])
+            self.course.newest[phase] = max(newest, self.course.newest.get(phase, newest))
+            self.since += len(steps)
+            return np.ones(len(steps), dtype=np.bool_), None
         back: int | None = None
         counts = np.ones(len(steps), dtype=np.bool_) if own is None else ordered(steps, mine)
         if mine is None:
@@ -157,6 +162,10 @@ class History:
         """From `dump`."""
         course, since, restarts, last = data
         return cls(Course.load(course), since, restarts, last and Restart(*last)._replace(phases=tuple(last[-2])))
+
+
+def _rise(steps: Ints) -> bool:
+    return len(steps) == 1 or bool((steps[1:] > steps[:-1]).all())
 
 
 def ordered(step: Ints, newest: int | None) -> Bools:

@@ -26,8 +26,7 @@ from consumers.runs import PairKey, RowKey, Run, SeriesKey
 from consumers.samples import Declared, Item
 from consumers.telemetry import Telemetry
 from consumers.together import Change, together
-from detectors.streams import PAIRS, SAMPLED, VALUES, Columns, Pair, Role, Stream
-from losswatch.arrays import Ints
+from detectors.streams import PAIRS, Pair, Role, Stream
 from losswatch.schema import Finding
 
 log: Final = logging.getLogger(__name__)
@@ -36,8 +35,6 @@ PAIR_VALUES: Final[Mapping[Pair, Sequence[str]]] = dict.fromkeys(PAIRS, ("refere
     "formulas": ("reference", "judged", "reference_scale", "judged_scale")
 }
 """What the blocks of pairs hold."""
-SERIES: Final = Columns(("value",))
-"""What the block of single series holds."""
 SCORE_STEPS: Final = 4
 """Most records of a row in one block of scores: each step of it holds all the samples that are kept."""
 
@@ -191,29 +188,28 @@ class Gathering:
             given.append(Given([each.row for each in declared], range(len(items), len(origins)), values))
         step = np.array([origin.step for origin in origins], dtype=np.int64)
         read: list[Lines] = []
-        for lines in by_pool(given):
-            self._use_lines(lines, step, origins, read)
+        for lines in by_pool(given, step):
+            self._use_lines(lines, origins, read)
         if read:
-            self._use_lines(joined(read), step, origins, read)
+            self._use_lines(joined(read), origins, read)
 
-    def _use_lines(self, lines: Lines, step: Ints, origins: Sequence[Origin], read: list[Lines]) -> None:
+    def _use_lines(self, lines: Lines, origins: Sequence[Origin], read: list[Lines]) -> None:
         most = min(self._block_steps, SCORE_STEPS) if lines.pool.stream == "scores" else self._block_steps
-        at = step[lines.of]
-        for work in sheets(lines, at, most):
-            self._guard(partial(self._use_sheet, work, lines, at, origins, read))
+        for work in sheets(lines, most):
+            self._guard(partial(self._use_sheet, work, lines, origins, read))
 
-    def _use_sheet(self, work: Sheet, lines: Lines, step: Ints, origins: Sequence[Origin], read: list[Lines]) -> None:
+    def _use_sheet(self, work: Sheet, lines: Lines, origins: Sequence[Origin], read: list[Lines]) -> None:
         """Readings that are series of their own are put to ``read``."""
-        pool = lines.pool
+        pool, block = lines.pool, lines_block(work, lines)
 
         def origin(change: Transition) -> Origin:
             return origins[int(lines.of[work.line[change.at, change.offset]])]
 
         if pool.stream == "series":
-            block = expecting(lines_block(work, lines, step, SERIES), work.rows, self._rows.bands, pool.like)
+            block = expecting(block, work.rows, self._rows.bands, pool.like)
             self._report_series("series", pool.update(work.rows, block).transitions, work.rows, origin)
-        elif pool.stream in SAMPLED:
-            judged = pool.update(work.rows, lines_block(work, lines, step, VALUES[pool.stream]))
+        else:
+            judged = pool.update(work.rows, block)
             for change in judged.transitions:
                 brought, key = origin(change), pool.keys[work.rows[change.at]]
                 subject = key.subject if change.slot is None else brought.run.classes.name_of(change.slot)
@@ -228,8 +224,8 @@ class Gathering:
         found = [self._rows.series(self._runs[key.run], SeriesKey(key.phase, "reading", name)) for key in keys]
         taken = (work.line != NO_LINE) & (np.array(found) >= 0)[:, None]
         row = np.broadcast_to(np.array(found)[:, None], taken.shape)[taken]
-        value = values[torch.from_numpy(taken).to(values.device)]
-        return Lines(self._rows.pool("series"), row, lines.of[work.line[taken]], value[:, None])
+        value, line = values[torch.from_numpy(taken).to(values.device)], work.line[taken]
+        return Lines(self._rows.pool("series"), row, lines.of[line], lines.step[line], value[:, None])
 
     def _compared(self, formulas: list[_Formula]) -> list[PairPiece]:
         """What other phases make their totals by, each with what the training phase did at that time."""

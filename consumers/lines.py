@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 from consumers.points import Kept
 from consumers.pools import Pool
 from consumers.runs import StreamRow
-from detectors.streams import SAMPLED, VALUES, Stream
+from detectors.streams import VALUES
 from losswatch.arrays import Ints
 
 NO_LINE: Final = -1
@@ -60,6 +60,7 @@ class Lines:
     pool: Pool
     row: Ints
     of: Ints
+    step: Ints
     values: Tensor
     slots: Tensor | None = None
 
@@ -74,25 +75,25 @@ class Sheet(NamedTuple):
     """The rewind points that are to be taken after the block."""
 
 
-def by_pool(given: Iterable[Given]) -> list[Lines]:
-    """The same by pool."""
+def by_pool(given: Iterable[Given], step: Ints) -> list[Lines]:
+    """The same by pool; ``step`` of all records."""
     parts: dict[Pool, list[Lines]] = {}
     for each in given:
         places: dict[Pool, list[int]] = {}
         for place, row in enumerate(each.rows):
             places.setdefault(row.pool, []).append(place)
         for pool, chosen in places.items():
-            parts.setdefault(pool, []).append(_part(each, pool, chosen))
+            parts.setdefault(pool, []).append(_part(each, pool, chosen, step))
     return [joined(found) for found in parts.values()]
 
 
-def _part(given: Given, pool: Pool, chosen: Sequence[int]) -> Lines:
+def _part(given: Given, pool: Pool, chosen: Sequence[int], step: Ints) -> Lines:
     row = np.array([given.rows[place].row for place in chosen], dtype=np.int64)
     of, values, slots = np.array(given.of, dtype=np.int64), given.values, given.slots if pool.slots else None
     if len(chosen) < len(given.rows):
         of, index = of[chosen], torch.tensor(chosen, device=values.device)
         values, slots = values[index], None if slots is None else slots[index]
-    return Lines(pool, row, of, values, None if slots is None else slots[..., : pool.slots])
+    return Lines(pool, row, of, step[of], values, None if slots is None else slots[..., : pool.slots])
 
 
 def joined(parts: Sequence[Lines]) -> Lines:
@@ -100,29 +101,31 @@ def joined(parts: Sequence[Lines]) -> Lines:
     if len(parts) == 1:
         return parts[0]
     some = [part.slots for part in parts if part.slots is not None]
+    elsewhere = VALUES[parts[0].pool.stream].elsewhere
     widest = max((slots.shape[-1] for slots in some), default=0)
     return Lines(
         parts[0].pool,
         np.concatenate([part.row for part in parts]),
         np.concatenate([part.of for part in parts]),
+        np.concatenate([part.step for part in parts]),
         torch.cat([part.values for part in parts]),
-        torch.cat([widened(slots, widest, parts[0].pool.stream) for slots in some]) if some else None,
+        torch.cat([widened(slots, widest, elsewhere) for slots in some]) if some else None,
     )
 
 
-def widened(slots: Tensor, width: int, stream: Stream) -> Tensor:
-    """With so many slots, of which the last ones may be new."""
+def widened(slots: Tensor, width: int, elsewhere: float) -> Tensor:
+    """With so many slots, ``elsewhere`` in new ones."""
     new = width - slots.shape[-1]
-    return pad(slots, (0, new), value=VALUES[stream].elsewhere) if new and stream in SAMPLED else slots
+    return pad(slots, (0, new), value=elsewhere) if new else slots
 
 
-def sheets(lines: Lines, step: Ints, most: int) -> Iterator[Sheet]:
+def sheets(lines: Lines, most: int) -> Iterator[Sheet]:
     """Pack lines into blocks of at most ``most`` steps, those of a row in the order of their records.
 
-    ``step`` (M) are their steps. A row has no line behind one after which one of its rewind points is to be taken.
+    A row has no line behind one after which one of its rewind points is to be taken.
     """
     order = np.lexsort((lines.of, lines.row))
-    row, step = lines.row[order], step[order]
+    row, step = lines.row[order], lines.step[order]
     first = np.concatenate([[True], row[1:] != row[:-1]])
     ends, kept = lines.pool.points.advance_each(row, first, step)
     place = np.arange(len(row))

@@ -171,8 +171,10 @@ class Pool:
         """Set what is known about one row: a number each, or one for each of the first slots."""
         for name, value in facts.items():
             given, kept = torch.tensor(value, dtype=torch.float64), self.state[f"fact.{name}"][row]
-            kept.copy_(self._fresh[f"fact.{name}"][0])
-            (kept[: len(given)] if given.dim() else kept).copy_(given)
+            if given.dim():
+                kept.copy_(self._fresh[f"fact.{name}"][0])
+                kept = kept[: len(given)]
+            kept.copy_(given)
 
     def update(self, rows: Sequence[int], block: Block) -> Judged:
         """Let every cell take the block; ``rows`` are distinct, one per row of the block."""

@@ -106,14 +106,17 @@ def _of_matrices(items: Sequence[Item], like: Tensor) -> _Reduced:
     sizes = torch.tensor([item.size for item in items], device=like.device)
     length = int(sizes.max())
     raw = torch.from_numpy(padded([matrix_of(item.record) for item in items], length)).to(like.device)  # (G, N, C)
-    # Single precision for what was sent in half of it: the sums of a record lose no digit that was sent.
+    # Single precision for what was sent in half of it: the sums of a record lose no digit that was sent. From here on
+    # all is done in place: fresh memory costs more than the arithmetic.
     values = raw.to(torch.promote_types(raw.dtype, torch.float32))
     present = torch.arange(length, device=like.device) < sizes[:, None]
     logits = items[0].record.kind == "logits"
     # Faster than torch's softmax where classes are few.
-    given = (values - values.amax(-1, keepdim=True)).exp_() if logits else values.clamp(min=0.0)
+    given = values.sub_(values.amax(-1, keepdim=True)).exp_() if logits else values.clamp_(min=0.0)
     total = given.sum(-1, keepdim=True)
-    p = given.div_(total) if logits else given / total
+    normal = torch.tensor([item.normal for item in items], device=like.device)[:, None, None].expand(-1, length, 1)
+    unlike = given.gather(2, normal)  # of probabilities before ties are broken by rounding, as others compute it
+    p = given.div_(total)
     finite = (total[..., 0] > 0) & total[..., 0].isfinite()
     valid = present & finite
     if not bool(valid.all()):
@@ -125,9 +128,7 @@ def _of_matrices(items: Sequence[Item], like: Tensor) -> _Reduced:
     known = valid & (label != NONE)
     predicted = _predicted(items, place)
     calibration = calibration_error(confidence, predicted == label, known)
-    normal = torch.tensor([item.normal for item in items], device=like.device)
-    # Not normalised: that would break ties, and with them the agreement with what others compute of the same numbers.
-    anomaly = 1 - given.gather(2, normal[:, None, None].expand(-1, length, 1))[..., 0].to(like.dtype)
+    anomaly = 1 - (unlike / total if logits else unlike)[..., 0].to(like.dtype)
     return _Reduced(told, calibration, predicted.masked_fill(~valid, NONE), anomaly.masked_fill(~known, nan))
 
 
@@ -201,7 +202,8 @@ def _predictions(found: _Reduced, items: Sequence[Item], members: Sequence[int])
         ]
     )
     _, rows = rowed([item.places.predictions for item in items])
-    return Given(rows, members, values, torch.stack([told.mean, told.predicted], 1))
+    slots = torch.stack([told.mean, told.predicted], 1) if any(row.pool.slots for row in rows) else None
+    return Given(rows, members, values, slots)
 
 
 def _labels(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> Iterator[Given]:

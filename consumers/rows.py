@@ -201,7 +201,8 @@ class Rows:
         """Tell the rows that the run has more classes than before."""
         for key, row in run.streams.items():
             row.pool.version += 1
-            row.pool.set_facts(row.row, facts.of_stream(run, key))
+            if run.classes.declared:
+                row.pool.set_facts(row.row, facts.of_stream(run, key))
 
     def has_room_for_phase(self, run: Run, phase: str) -> bool:
         """Whether the run may use this phase; counts a refusal."""

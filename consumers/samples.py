@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Final, NamedTuple
 
-import numpy as np
-
 from consumers import facts
 from consumers.classes import MOST
 from consumers.courses import TRAIN
 from consumers.rows import Rows
 from consumers.runs import Places, Run, StreamKey, StreamRow
-from consumers.validity import matrix_of
+from consumers.validity import matrix_of, places_of
 from detectors.streams import Sampled
 from losswatch.arrays import Floats, Ints
 from losswatch.schema import Predictions, RunStart
@@ -160,7 +158,7 @@ def _classes(run: Run, record: Predictions) -> tuple[int, Ints | None]:
     run.classes.add_outputs(values.shape[1])
     if record.labels is None or run.classes.is_first(values.shape[1]):
         return values.shape[1], None
-    return values.shape[1], run.classes.slots_of(np.nan_to_num(values, nan=-np.inf).argmax(1))
+    return values.shape[1], run.classes.slots_of(places_of(values))
 
 
 def declarations(rows: Rows, run: Run, record: RunStart, settle: Callable[[], None]) -> Iterator[Declared]:

@@ -123,6 +123,8 @@ class Sessions:
     def hear(self, session: str) -> tuple[Session, bool]:
         """The session's memory, and whether it conflicts: another one spoke since and neither ended."""
         newest = next(reversed(self.by_id), session)
+        if newest == session in self.by_id:
+            return self.by_id[session], False
         known = self.by_id.pop(session, None)
         rival = known is not None and newest != session and not (known.ended or self.by_id[newest].ended)
         current = known or Session()

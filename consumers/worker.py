@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -31,13 +32,26 @@ TELL_SECONDS: Final = 5.0
 LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.ERROR}
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Let Python's cyclic garbage collector wait: what a batch is made of goes with the last reference to it, and while
+    thousands of records are in use, looking for cycles among them takes a tenth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How the loop paces itself; durations in seconds."""
 
     group: str = "losswatch"
     poll_timeout: float = 0.2
-    poll_records: int = 500
+    poll_records: int = 2000
     checkpoint_every: float = 5.0
     view_every: float = 1.0
     retry_after: float = 2.0
@@ -109,6 +123,7 @@ class Worker:
         for run in list(self._fleet.runs.values()):
             self._fleet.drop(run)
 
+    @uncollected()
     def turn(self, loop: Loop) -> None:
         """One turn: what came in, what is due. Raises BrokerUnavailable, after which `connected` must be left."""
         started = self._clock()

@@ -101,19 +101,20 @@ run, by which totals of other phases are made comparable."""
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Names of the values of a stream of records, by shape."""
+    """Names of the values of a stream, by shape."""
 
     row: tuple[str, ...]
     """(R, T)."""
     slot: tuple[str, ...] = ()
     """(R, K, T)."""
     elsewhere: float = 0.0
-    """What a record has in the slots that it says nothing of."""
+    """What a record has in the slots that it says nothing of. NaN: its block may do without the last slots."""
 
 
 CODE_BITS: Final = 14
 """Of the code of a class in ``labels``: ten of its slot and four that check them, see `detectors.labels.codes`."""
-VALUES: Final[Mapping[Sampled, Columns]] = {
+VALUES: Final[Mapping[Stream, Columns]] = {
+    "series": Columns(("value",)),
     "predictions": Columns(
         (
             "samples",
@@ -161,7 +162,7 @@ VALUES: Final[Mapping[Sampled, Columns]] = {
     ),
     "declaration": Columns(("overlap", "parameters", "samples", "precision_differs")),
 }
-"""What the blocks of records hold. Each is explained where it is made: `detectors.predictions.distribution`,
+"""What the blocks of series and records hold. Each is explained where it is made: `detectors.predictions.distribution`,
 `detectors.labels.counts`, `detectors.representation.geometry`, `detectors.proxy.correlation`,
 `detectors.coverage.neighbours`. ``judged`` is 1 for a record of the row's phase, 0 for one of the training phase;
 ``right`` counts the samples whose class is predicted, those of classes without a slot too."""

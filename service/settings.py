@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     checkpoint_seconds: Seconds = Field(
         5.0, description="Seconds between two checkpoints: at most this much is computed again after a crash."
     )
-    poll_records: Count = Field(500, description="Most records taken from Kafka, and computed, in one batch.")
+    poll_records: Count = Field(2000, description="Most records taken from Kafka, and computed, in one batch.")
     view_seconds: Seconds = Field(1.0, description="Seconds between two updates of what the page and /metrics show.")
     max_runs: Count = Field(20_000, description="Most runs watched at once; later ones are refused and counted.")
     max_series_per_run: Count = Field(

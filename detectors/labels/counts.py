@@ -36,10 +36,10 @@ def class_counts(label: Tensor, predicted: Tensor, classes: int) -> Tensor:
         whole = [matrix[:, :classes].sum(2), matrix[:, :, :classes].sum(1), both.diagonal(dim1=1, dim2=2)]
         return torch.cat([torch.stack(whole, 1), coded.mT], 1)
 
-    def count(place: Tensor, weight: Tensor) -> Tensor:
-        return weight.new_zeros(rows, classes + 1).scatter_add_(1, place, weight)[:, :classes]
-
-    ones = torch.ones_like(a)
-    padded = torch.cat([bits, bits.new_zeros(1, CODE_BITS)])
-    found = [count(a, ones), count(b, ones), count(a, (a == b).long())]
-    return torch.stack(found + [count(a, padded[b, bit]) for bit in range(CODE_BITS)], 1)
+    padded = torch.cat([bits, bits.new_zeros(1, CODE_BITS)]).to(torch.float32)
+    each = torch.cat([torch.ones_like(a)[..., None], (a == b)[..., None], padded[b]], -1).to(torch.float32)
+    by_label = each.new_zeros(rows, classes + 1, each.shape[-1])
+    by_label.flatten(0, 1).index_add_(0, (group * (classes + 1) + a).flatten(), each.flatten(0, 1))
+    predicted = torch.bincount((group * (classes + 1) + b).flatten(), minlength=rows * (classes + 1))
+    labelled, hit, coded = torch.split(by_label[:, :classes].to(torch.int64), [1, 1, CODE_BITS], -1)
+    return torch.cat([labelled, predicted.view(rows, -1)[:, :classes, None], hit, coded], -1).mT

@@ -100,16 +100,16 @@ class Ranking:
     def _windows(self, state: State, block: Block, last: int) -> dict[str, Tensor]:
         """The newest samples after each of the ``last`` records, (R, last, W)."""
         kept = state["score"].shape[1]
-        given = {name: block.values[name] for name in ("score", "positive")}  # (R, W, T)
+        given = {name: block.values[name] for name in ("score", "positive")}  # (R, W or fewer, T)
         valid = torch.stack([x.isfinite() for x in given.values()]).all(0) & block.mask[:, None]
         order = valid.transpose(1, 2).flatten(1)  # (R, T W), the oldest first
-        steps = block.mask.shape[1]
+        room = order.shape[1]
         number = valid.sum(1).cumsum(-1)  # (R, T) samples up to each record
-        place = kept + torch.where(order, order.cumsum(-1) - 1, kept * steps)  # the last place is thrown away
+        place = kept + torch.where(order, order.cumsum(-1) - 1, room)  # the last place is thrown away
         window = number[:, -last:, None] + torch.arange(kept, device=number.device)
         rows = {}
         for name, x in given.items():
-            roomy = torch.cat([state[name], x.new_full((x.shape[0], kept * steps + 1), torch.nan)], 1)
+            roomy = torch.cat([state[name], x.new_full((x.shape[0], room + 1), torch.nan)], 1)
             packed = roomy.scatter(1, place, x.transpose(1, 2).flatten(1))
             rows[name] = packed.gather(1, window.flatten(1)).view(window.shape)
         return rows

@@ -142,7 +142,7 @@ class Distribution:
         confidence, place = largest(p)
         mean = p.sum(1) / samples[:, None]
         predicted = torch.zeros_like(mean).scatter_add_(1, place, valid.to(p.dtype))
-        sharpness = p.square().sum((1, 2)) / samples
+        sharpness = torch.linalg.vector_norm(p, dim=(1, 2)).square() / samples
         return cls._of(samples, mean, predicted, certain, sharpness), confidence, place
 
     @classmethod

@@ -25,9 +25,9 @@ def a_pool(slots: int = 4) -> Pool:
     return pool
 
 
-def lines_of(pool: Pool, batch: Sequence[tuple[int, int]]) -> tuple[Lines, list[int]]:
-    row = np.array([row for row, _ in batch])
-    return Lines(pool, row, np.arange(len(batch)), torch.zeros(len(batch), 1)), [step for _, step in batch]
+def lines_of(pool: Pool, batch: Sequence[tuple[int, int]]) -> Lines:
+    row, step = np.array(batch).T
+    return Lines(pool, row, np.arange(len(batch)), step, torch.zeros(len(batch), 1))
 
 
 Blocks = list[tuple[dict[int, list[int]], list[Kept]]]
@@ -37,9 +37,8 @@ Blocks = list[tuple[dict[int, list[int]], list[Kept]]]
 def test_lines_are_packed_as_pieces_of_one_step_each_are(batches: list[list[tuple[int, int]]], most: int) -> None:
     by_line, by_piece = a_pool(), a_pool()
     for batch in batches:
-        lines, steps = lines_of(by_line, batch)
         found: Blocks = []
-        for sheet in sheets(lines, np.array(steps), most):
+        for sheet in sheets(lines_of(by_line, batch), most):
             taken = {row: at[at != NO_LINE].tolist() for row, at in zip(sheet.rows, sheet.line, strict=True)}
             found.append((taken, sorted(sheet.kept)))
         pieces = [SeriesPiece(row, at, 0.0, np.array([step]), np.zeros(1)) for at, (row, step) in enumerate(batch)]
@@ -59,11 +58,12 @@ def test_lines_of_one_pool_go_together_whatever_their_width() -> None:
     rows = [StreamRow(narrow, 0), StreamRow(wide, 1), StreamRow(narrow, 2)]
     first = Given(rows, [0, 1, 2], torch.arange(3.0)[:, None], torch.ones(3, 2, 3))
     second = Given(rows[:1], [3], torch.tensor([[9.0]]), torch.ones(1, 2, 4))
-    found = {lines.pool.slots: lines for lines in by_pool([first, second])}
+    found = {lines.pool.slots: lines for lines in by_pool([first, second], np.array([5, 6, 7, 8]))}
     assert found[4].row.tolist() == [0, 2, 0]
     assert found[4].of.tolist() == [0, 2, 3]
     assert found[4].values[:, 0].tolist() == [0.0, 2.0, 9.0]
     assert found[4].slots is not None
     assert found[4].slots[:, 0].tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
+    assert found[4].step.tolist() == [5, 7, 8]
     assert found[16].row.tolist() == [1]
     assert joined([found[16]]) is found[16]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from consumers.validity import invalid
+from consumers.validity import invalid, places_of
 from losswatch.schema import Predictions
 
 
@@ -46,3 +48,9 @@ def test_the_mean_of_a_summary_must_be_a_distribution() -> None:
         return Predictions(run="r", time=0.0, step=0, kind="summary", n=5, mean=mean, counts=[5, 0])
 
     assert list(invalid([summary([0.5, 0.5]), summary([0.5, 0.9]), summary([-1.0, 2.0])])) == [1, 2]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_place_of_the_largest_value_leaves_nan_aside(dtype: type[np.floating[Any]]) -> None:
+    values = np.array([[0.1, 0.7, 0.2], [np.nan, 0.2, 0.6], [0.5, 0.5, 0.0]], dtype=dtype)
+    assert places_of(values).tolist() == [1, 2, 0]

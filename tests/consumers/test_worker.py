@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 
@@ -142,3 +143,4 @@ def test_a_turn_raises_when_the_broker_is_away() -> None:
         broker.available = False
         with pytest.raises(BrokerUnavailable):
             worker.turn(loop)
+    assert gc.isenabled()
