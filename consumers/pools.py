@@ -160,6 +160,13 @@ class Pool:
         self.points.clear(row)
         self._free.append(row)
 
+    def restart(self, row: int, cell: type[Cell]) -> None:
+        """Let cells of one sort begin anew with a row; findings stay as they are until the cells know better."""
+        for each in self.cells:
+            if isinstance(each, cell):
+                for name, value in each.init(1, self.slots, self.like).items():
+                    self.state[f"{each.name}.{name}"][row] = value[0]
+
     def set_thresholds(self, row: int, thresholds: Mapping[str, float]) -> None:
         """Override thresholds of one row; names this pool does not know are left alone."""
         for name, value in thresholds.items():

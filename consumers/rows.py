@@ -20,6 +20,7 @@ from consumers.runs import ObjectiveRow, PairKey, PairRow, RowKey, Run, SeriesKe
 from consumers.split import StepsPart
 from consumers.telemetry import Telemetry
 from detectors.cell import Cell
+from detectors.series.health import Health
 from detectors.series.trace import Trace
 from detectors.streams import Sampled, Stream
 from losswatch.arrays import Ints
@@ -239,6 +240,9 @@ class Rows:
     ) -> None:
         """Give components a slot, in a wider pool if need be."""
         names = self._affordable(run, names, WIDTHS[-1] - len(row.slots))
+        if names and row.slots and row.series[0] >= 0:
+            settle()
+            self.pool("series").restart(int(row.series[0]), Health)  # a total of more terms is another total
         if len(row.slots) + len(names) > row.pool.slots:
             settle()
             wider = self._place(run, phase, len(row.slots) + len(names))

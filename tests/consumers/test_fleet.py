@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from consumers.fleet import Fleet
@@ -115,6 +116,18 @@ def test_components_that_come_later_do_not_disturb_those_that_are_there() -> Non
     assert len(found["component_value"]) == 40
     for table in ("component_value", "component_change_ratio"):
         assert found[table]["train", "c0"] == pytest.approx(readings(alone, "r")[table]["train", "c0"])
+
+
+@pytest.mark.parametrize("terms", [1, 3])
+def test_a_total_that_gets_a_term_more_has_not_diverged_and_one_that_rises_by_itself_has(terms: int) -> None:
+    step = np.arange(400)
+    total = np.where(step < 200, 0.2, 1.0) * (1 + 0.01 * np.sin(step))
+    records = []
+    for block in np.split(step, 10):
+        parts = {f"c{k}": total[block] / 3 for k in range(terms if block[0] >= 200 else 1)}
+        records.append(Steps(run="r", time=0.0, step=block, total=total[block], components=parts))
+    kinds = {finding.kind for finding in a_fleet().take(decoded(records))[0] if finding.state == "firing"}
+    assert ("divergence" in kinds) is (terms == 1)
 
 
 def test_thresholds_declared_before_during_or_anew_are_those_in_force() -> None:
