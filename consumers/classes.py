@@ -16,14 +16,22 @@ MOST: Final = 1024
 
 
 class Classes:
-    """``declared`` are the classes in the order of the model's outputs."""
+    """``declared`` are the classes in the order of the model's outputs, ``predicted`` those it chose one of so far."""
 
-    def __init__(self, declared: Sequence[Label] = (), names: Sequence[str] = (), outputs: int = 0) -> None:
+    def __init__(
+        self,
+        declared: Sequence[Label] = (),
+        names: Sequence[str] = (),
+        outputs: int = 0,
+        predicted: Sequence[int] = (),
+    ) -> None:
         self.declared = [str(label) for label in declared]
         self.outputs = outputs
         """So many slots are the first outputs of the model, in their order."""
         self.names = list(names)
         """By slot."""
+        self.predicted = set(predicted)
+        """Slots of classes in predictions that tell a class of each sample and nothing more."""
         self._slots = {name: slot for slot, name in enumerate(self.names)}
 
     def add_outputs(self, count: int) -> None:
@@ -32,6 +40,22 @@ class Classes:
             for place in range(self.outputs, count):
                 self._add(self._name(place))
             self.outputs = len(self.names)  # fewer where two have one name
+
+    def add_predicted(self, slots: Ints) -> int:
+        """Take the predicted classes (N) of a record, and tell how many classes there are to choose from.
+
+        Those are the declared ones, the outputs of the model and what it predicted before. Labels are no choice of
+        the model: the class entropy of the same predictions would fall with each new one.
+
+        >>> classes = Classes()
+        >>> classes.add_predicted(classes.slots_of(["cat", "dog", "cow"])), classes.slots_of(["bee", "cat"])
+        (3, array([3, 0]))
+        >>> classes.add_predicted(classes.slots_of(["cat", "dog", "cow"]))
+        3
+        """
+        self.predicted.update(slot for slot in np.unique(slots).tolist() if slot >= 0)
+        choices = self.predicted.union(range(self.outputs))
+        return max(2, len({*self.declared, *(self.names[slot] for slot in choices)}))
 
     def is_first(self, count: int) -> bool:
         """Whether the first ``count`` slots are the outputs of a model in their order."""

@@ -7,8 +7,8 @@ group, N samples of the largest, C classes, K slots.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
-from math import nan
+from dataclasses import dataclass, replace
+from math import log, nan
 from typing import Any, Final
 
 import numpy as np
@@ -180,13 +180,15 @@ def _of_classes(items: Sequence[Item], like: Tensor) -> _Reduced:
     counted = torch.from_numpy(counts).to(like)
     nothing = torch.full_like(total, nan)
     told = Distribution.of_summary(total, counted / total[:, None], counted, nothing, torch.ones_like(total))
-    return _Reduced(told, nothing)
+    choices = torch.tensor([item.choices for item in items], device=like.device).to(like)
+    by_choices = told.class_entropy * log(classes) / choices.log()
+    return _Reduced(replace(told, class_entropy=by_choices), nothing)
 
 
 def _predictions(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> Given:
     told = found.told
     collision, surprise = moments_of(told.mean)
-    classes = torch.full_like(told.samples, items[0].classes)
+    classes = torch.tensor([item.choices for item in items], device=told.samples.device)
     values = numbers(
         [
             told.samples,

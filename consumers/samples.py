@@ -37,7 +37,9 @@ class Item(NamedTuple):
     size: int
     """Samples."""
     classes: int
-    """0 where none are predicted."""
+    """Slots that the predictions have; 0 where none are predicted."""
+    choices: int
+    """How many classes the model chooses from, as far as that is known."""
     label: Ints | None
     """(N) slots of the labels, see `consumers.classes.Classes.slots_of`."""
     predicted: Ints | None
@@ -66,7 +68,7 @@ def item_of(rows: Rows, run: Run, record: Predictions, order: int, settle: Calla
 
     ``settle`` is called before a row moves to a wider pool: what points at the old one must be used first.
     """
-    classes, predicted = _classes(run, record)
+    classes, choices, predicted = _classes(run, record)
     label = run.classes.slots_of(record.labels) if record.labels is not None and len(record.labels) else None
     normal = int(run.thresholds().get("normal_class", rows.defaults.get("normal_class", 0)))
     normal = min(max(normal, 0), max(classes - 1, 0))
@@ -84,6 +86,7 @@ def item_of(rows: Rows, run: Run, record: Predictions, order: int, settle: Calla
         record,
         record.size,
         classes,
+        choices,
         label,
         predicted,
         normal,
@@ -143,22 +146,24 @@ def _coverage(
     return [(row, part) for part, key in keys.items() if (row := rows.sampled(run, key, 0, settle)) is not None]
 
 
-def _classes(run: Run, record: Predictions) -> tuple[int, Ints | None]:
-    """How many classes there are, and the slots of those predicted where they are not places of outputs."""
+def _classes(run: Run, record: Predictions) -> tuple[int, int, Ints | None]:
+    """How many classes and choices there are, and the slots of predictions that are not places of outputs."""
     if record.kind is None:
-        return 0, None
+        return 0, 0, None
     if record.kind == "classes":
         predicted = run.classes.slots_of(record.values)  # type: ignore[arg-type]  # of this kind they are labels
-        return max(2, len(run.classes.names)), predicted
+        choices = run.classes.add_predicted(predicted)
+        return max(2, len(run.classes.names)), choices, predicted
     if record.mean is not None and record.kind == "summary":
         run.classes.add_outputs(len(record.mean))
         single = None if record.values is None else run.classes.slots_of(record.values)  # type: ignore[arg-type]  # labels
-        return len(record.mean), single
+        return len(record.mean), len(record.mean), single
     values = matrix_of(record)
-    run.classes.add_outputs(values.shape[1])
-    if record.labels is None or run.classes.is_first(values.shape[1]):
-        return values.shape[1], None
-    return values.shape[1], run.classes.slots_of(places_of(values))
+    count = values.shape[1]
+    run.classes.add_outputs(count)
+    if record.labels is None or run.classes.is_first(count):
+        return count, count, None
+    return count, count, run.classes.slots_of(places_of(values))
 
 
 def declarations(rows: Rows, run: Run, record: RunStart, settle: Callable[[], None]) -> Iterator[Declared]:

@@ -26,7 +26,7 @@ from consumers.sessions import Session
 from detectors.streams import PAIRS, SAMPLED, Pair, Sampled
 from losswatch.schema import Finding, RunStart
 
-VERSION: Final = 4
+VERSION: Final = 5
 LARGE: Final = 262_144
 """Bytes from which on a snapshot is compressed: a broker with the usual limit of 1 MB must take it."""
 MOST_BYTES: Final = 67_108_864
@@ -178,7 +178,7 @@ def _outline(run: Run) -> dict[str, Any]:
         "log_vars": run.log_vars,
         "formula": run.formula,
         "checkpoints": list(run.checkpoints.items()),
-        "classes": [run.classes.names, run.classes.outputs],
+        "classes": [run.classes.names, run.classes.outputs, sorted(run.classes.predicted)],
         "references": run.references.dump() if run.references is not None else None,
         "counts": [run.records, run.steps, run.duplicates, run.late_steps],
         "findings": [finding.model_dump_json() for finding in run.findings.values()],
@@ -214,8 +214,8 @@ def _run(fields: dict[str, Any]) -> Run:
     run.phase, run.pace, run.reports, run.stalled = fields["pace"]
     run.log_vars, run.formula = fields["log_vars"], tuple(fields["formula"])
     run.checkpoints = dict(fields["checkpoints"])
-    names, outputs = fields["classes"]
-    run.classes = Classes(run.declared.classes or () if run.declared else (), names, outputs)
+    names, outputs, predicted = fields["classes"]
+    run.classes = Classes(run.declared.classes or () if run.declared else (), names, outputs, predicted)
     run.references = References.load(fields["references"]) if fields["references"] is not None else None
     findings = (Finding.model_validate_json(data) for data in fields["findings"])
     run.findings = {finding.id: finding for finding in findings}
