@@ -20,7 +20,7 @@ from consumers.lines import Given
 from consumers.runs import StreamRow
 from consumers.samples import KEPT_SCORES, Item
 from consumers.validity import matrix_of, portions
-from detectors.labels.counts import class_counts
+from detectors.labels.counts import class_counts, label_entropy
 from detectors.predictions.distribution import Distribution, calibration_error, moments_of
 
 NONE: Final = -1
@@ -37,8 +37,9 @@ def reduce_predictions(items: Sequence[Item], like: Tensor) -> Iterator[Given]:
             found = _of_classes(chosen, like)
         else:
             found = _of_matrices(chosen, like)
-        yield _predictions(found, chosen, members)
-        yield from _labels(found, chosen, members)
+        labelled, truth = _labels(found, chosen, members)
+        yield _predictions(found, truth, chosen, members)
+        yield from labelled
         if found.anomaly is not None:
             yield from _scores(found.anomaly, chosen, members)
 
@@ -185,7 +186,8 @@ def _of_classes(items: Sequence[Item], like: Tensor) -> _Reduced:
     return _Reduced(replace(told, class_entropy=by_choices), nothing)
 
 
-def _predictions(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> Given:
+def _predictions(found: _Reduced, truth: Tensor, items: Sequence[Item], members: Sequence[int]) -> Given:
+    """``truth`` (G) is the entropy of the labels."""
     told = found.told
     collision, surprise = moments_of(told.mean)
     classes = torch.tensor([item.choices for item in items], device=told.samples.device)
@@ -201,6 +203,7 @@ def _predictions(found: _Reduced, items: Sequence[Item], members: Sequence[int])
             told.max_class_probability,
             told.unique_classes,
             found.calibration,
+            truth / classes.log(),
         ]
     )
     _, rows = rowed([item.places.predictions for item in items])
@@ -208,8 +211,10 @@ def _predictions(found: _Reduced, items: Sequence[Item], members: Sequence[int])
     return Given(rows, members, values, slots)
 
 
-def _labels(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> Iterator[Given]:
-    """Counts by class of the records that have labels, all of one width in one pass."""
+def _labels(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> tuple[list[Given], Tensor]:
+    """Counts by class of the records that have labels, all of one width in one pass; the entropy (G) of their labels in
+    nats, NaN where there are none or some have no slot."""
+    made, truth = [], torch.full_like(found.told.samples, nan)
     chosen, rows = rowed([item.places.labels for item in items])
     by_width: dict[int, list[int]] = {}
     for place, row in enumerate(rows):
@@ -224,11 +229,13 @@ def _labels(found: _Reduced, items: Sequence[Item], members: Sequence[int]) -> I
         size = torch.tensor([item.size for item in some], device=label.device)
         counts = class_counts(label, predicted, width).to(torch.float32)  # of 4 million samples at most
         values = torch.stack([size, right, torch.ones_like(size)], 1).to(torch.float32)
-        yield Given([rows[place] for place in places], of, values, counts)
+        truth[at] = label_entropy(counts[:, 0], (label != NONE).sum(1)).to(truth.dtype)
+        made.append(Given([rows[place] for place in places], of, values, counts))
         if judged := [(g, row) for g, item in enumerate(some) for row in item.places.judged]:
             of, index = [of[g] for g, _ in judged], torch.tensor([g for g, _ in judged], device=label.device)
             nothing = values.new_tensor([nan, nan, 0.0]).expand(len(judged), -1)
-            yield Given([row for _, row in judged], of, nothing, counts[index])
+            made.append(Given([row for _, row in judged], of, nothing, counts[index]))
+    return made, truth
 
 
 def _predicted(items: Sequence[Item], place: Tensor) -> Tensor:

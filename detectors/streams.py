@@ -127,6 +127,7 @@ VALUES: Final[Mapping[Stream, Columns]] = {
             "max_class_probability",
             "unique_classes",
             "calibration_error",
+            "label_entropy",
         ),
         ("mean", "predicted"),
     ),

@@ -43,3 +43,17 @@ def class_counts(label: Tensor, predicted: Tensor, classes: int) -> Tensor:
     predicted = torch.bincount((group * (classes + 1) + b).flatten(), minlength=rows * (classes + 1))
     labelled, hit, coded = torch.split(by_label[:, :classes].to(torch.int64), [1, 1, CODE_BITS], -1)
     return torch.cat([labelled, predicted.view(rows, -1)[:, :classes, None], hit, coded], -1).mT
+
+
+def label_entropy(labelled: Tensor, samples: Tensor) -> Tensor:
+    """Entropy in nats (G) of labels of which each class has so many (G, K), raised by what N samples take from it.
+
+    By (m - 1) / 2N, m being the classes that occur: Miller (1955). What is left of the bias, where most classes occur
+    once or not at all, makes it too small. NaN where some of the ``samples`` (G) are in no class, or there are none.
+
+    >>> label_entropy(torch.tensor([[32.0, 32.0], [5.0, 0.0], [5.0, 1.0]]), torch.tensor([64, 5, 7]))
+    tensor([0.7010, 0.0000,    nan])
+    """
+    entropy = torch.special.entr(labelled / samples[:, None]).sum(1)
+    lifted = entropy + ((labelled > 0).sum(1) - 1) / (2 * samples)
+    return torch.where((labelled.sum(1) == samples) & (samples > 0), lifted, torch.nan)

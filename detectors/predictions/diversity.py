@@ -55,7 +55,7 @@ def _advise(facts: Facts) -> Advice | None:
 
 
 def _describe_collapse(facts: Facts) -> str:
-    now, floor = facts.readings["class_entropy_ratio"], facts.thresholds[FLOOR.name]
+    now, floor = facts.readings["class_entropy_ratio"], facts.readings["class_entropy_bound_ratio"]
     if facts.state == "resolved":
         return (
             f"Class entropy of the {facts.phase} predictions is no longer clearly below its floor "
@@ -72,7 +72,7 @@ def _describe_collapse(facts: Facts) -> str:
 
 
 def _describe_decline(facts: Facts) -> str:
-    now, floor = facts.readings["class_entropy_ratio"], facts.thresholds[FLOOR.name]
+    now, floor = facts.readings["class_entropy_ratio"], facts.readings["class_entropy_bound_ratio"]
     if facts.state == "resolved":
         if now < floor:
             return (
@@ -90,6 +90,7 @@ def _describe_decline(facts: Facts) -> str:
 _EVIDENCE = (
     "class_entropy_ratio",
     "class_entropy_window_ratio",
+    "class_entropy_bound_ratio",
     "class_entropy_slope",
     "class_entropy_steps_to_floor",
     "sample_entropy_ratio",
@@ -115,6 +116,9 @@ DECLINE = Kind(
 @dataclass(frozen=True, slots=True)
 class Diversity:
     """Class entropy against its floor: in a record, over the recent records, and by forecast.
+
+    The *bound* is the floor times the class entropy of the labels of the recent records, 1 where none come: predictions
+    that are as diverse as what there is to predict have not collapsed.
 
     Entropies are judged raised by what few samples take from them (`sampling_deficit`). *Collapse* is bad where that
     of one record, or of the mean distribution of the recent ones (memory ``window`` records), is below the floor
@@ -149,6 +153,10 @@ class Diversity:
         Reading("max_class_probability_ratio", "Largest mean class probability."),
         Reading("unique_classes", "Classes that are the argmax of at least one sample."),
         Reading("calibration_error_ratio", "Expected calibration error of a record with labels, 15 bins."),
+        Reading(
+            "class_entropy_bound_ratio",
+            "Class entropy below which predictions count as collapsed: the floor times that of the labels, if any.",
+        ),
         Reading("class_predicted_ratio", "Share of samples whose argmax is the class, recent records.", "slot"),
         Reading("class_entropy_slope", "Change of the class entropy per step, fitted.", exported=False),
         Reading("class_entropy_steps_to_floor", "Steps until the class entropy is forecast to cross its floor."),
@@ -157,13 +165,13 @@ class Diversity:
     def init(self, rows: int, slots: int, like: Tensor) -> State:
         """The line and the sums of the recent records (R); their mean distributions and argmax counts (R, K)."""
         line = self.regression.init(rows, like)
-        names = ("interval", "interval_weight", "newest_step", *_SUMS, *_MEANS)
+        names = ("interval", "interval_weight", "newest_step", *_SUMS, *_MEANS, "label_weight", "label_entropy")
         scalars = {name: like.new_zeros(rows) for name in names}
         return line | scalars | {name: like.new_zeros(rows, slots) for name in ("mean", "predicted")}
 
     def update(self, state: State, block: Block, thresholds: Mapping[str, Tensor]) -> Output:
         """See `detectors.cell.Cell.update`."""
-        values, floor = block.values, thresholds[FLOOR.name][:, None]
+        values = block.values
         told = values["class_entropy"]  # (R, T)
         samples, classes = values["samples"].clamp(1.0, 1e9), values["classes"].clamp(2.0, 1e9)
         sharpness = values["sharpness"].clamp(0.0, 1.0)
@@ -173,8 +181,10 @@ class Diversity:
         valid = block.mask & told.isfinite() & corrected.isfinite()
         moments = (values["collision"].clamp(0.0, 1.0), values["surprise"].clamp(0.0, 1e9))
         error = sampling_error(samples, classes, sharpness, told, moments)
-        record = self._judged(told, floor, samples, deficit, error)
         size = torch.where(valid, samples, 0.0)
+        label_state, diversity = self._of_labels(state, block, size)
+        floor = thresholds[FLOOR.name][:, None] * diversity
+        record = self._judged(told, floor, samples, deficit, error)
         whole = {"entropy": told, "expected": expected, "deviation": deficit[1]}
         whole |= {"sharpness": sharpness, "collision": moments[0], "surprise": moments[1]}
         of_recent = self._recent if values["mean"].shape[1] else self._recent_without_slots
@@ -201,13 +211,23 @@ class Diversity:
             "max_class_probability_ratio": values["max_class_probability"],
             "unique_classes": values["unique_classes"],
             "calibration_error_ratio": values["calibration_error"],
+            "class_entropy_bound_ratio": torch.where(block.mask, floor, torch.nan),
             "class_predicted_ratio": predicted,
             "class_entropy_slope": torch.where(warm, slope, torch.nan),
             "class_entropy_steps_to_floor": to_floor,
         }
         verdicts = {"diversity_decline": verdict_of(warm, soon), "diversity_collapse": verdict_of(telling, bad)}
         line_end = line_state | {name: last(x, steps, state[name]) for name, x in pace_state.items()}
-        return Output(line_end | window_state, readings, verdicts)
+        return Output(line_end | window_state | label_state, readings, verdicts)
+
+    def _of_labels(self, state: State, block: Block, size: Tensor) -> tuple[State, Tensor]:
+        """Class entropy of the labels of the recent records; 1 where none came (R, T)."""
+        told, decay, steps = block.values["label_entropy"], decay_of(self.window), block.mask.sum(-1)
+        weight = torch.where(told.isfinite(), size, 0.0)
+        terms = {"label_weight": weight, "label_entropy": weight * told.nan_to_num(0.0).clamp(0.0, 1.0)}
+        sums = {name: discounted_sum(state[name], term, decay) for name, term in terms.items()}
+        mean = torch.where(sums["label_weight"] > 0, sums["label_entropy"] / sums["label_weight"], 1.0)
+        return {name: last(x, steps, state[name]) for name, x in sums.items()}, mean
 
     def _judged(
         self, told: Tensor, floor: Tensor, samples: Tensor, deficit: tuple[Tensor, Tensor], error: Tensor

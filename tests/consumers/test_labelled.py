@@ -52,7 +52,6 @@ def at_once() -> tuple[list[Told], dict[str, Readings]]:
 def test_the_story_has_something_to_tell(at_once: tuple[list[Told], dict[str, Readings]]) -> None:
     firing = {tuple(identity.split("/")[:4]) for identity, state, _, _ in at_once[0] if state == "firing"}
     assert firing == {
-        ("troubled", "val", "diversity_collapse", "-"),
         ("troubled", "val", "class_never_predicted", "c"),
         ("troubled", "val", "label_space_mismatch", "-"),
         ("troubled", "val", "representation_collapse", "-"),

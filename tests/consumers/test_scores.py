@@ -120,3 +120,19 @@ def test_accuracy_and_calibration_are_of_all_classes_where_there_are_more_than_h
         hits += (labels == predicted).sum()
     assert len(fleet.runs["r"].classes.names) == 1024
     assert scores(fleet)["label_accuracy_since_start_ratio"] == pytest.approx(hits / 2400, abs=1e-6)
+
+
+@pytest.mark.parametrize(("right", "fires"), [(True, False), (False, True)])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_good_classifier_of_imbalanced_data_has_not_collapsed(right: bool, fires: bool, labelled: bool) -> None:
+    rng = np.random.default_rng(0)
+    fleet, found = a_fleet(), []
+    for step in range(40):
+        labels = (rng.random(128) < 0.1).astype(np.int64)
+        values = rng.normal(0, 1, (128, 2)) + 8 * np.eye(2)[labels if right else np.zeros(128, dtype=np.int64)]
+        told = Predictions(
+            run="r", time=0.0, phase="val", step=step, kind="logits", values=values, labels=labels if labelled else None
+        )
+        found += fleet.take(decoded([told], first=step))[0]
+    fired = "diversity_collapse" in {each.kind for each in found if each.state == "firing"}
+    assert fired == (fires or not labelled)

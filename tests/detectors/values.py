@@ -72,6 +72,7 @@ def predictions(rng: np.random.Generator, rows: int, steps: int) -> dict[str, Fl
         "max_class_probability": top,
         "unique_classes": np.full(shape, 3.0),
         "calibration_error": np.full(shape, 0.1),
+        "label_entropy": np.where(rng.random(shape) < 0.5, rng.uniform(0, 1, shape), np.nan),
         "mean": mean,
         "predicted": np.round(mean * samples[:, None]),
     }

@@ -40,7 +40,7 @@ def means_of(class_entropy: Floats, classes: int) -> Floats:
 
 def stream(
     class_entropy: Floats, samples: int = 512, classes: int = 10, every: int = 1, *, sharpness: float = 0.7,
-    mean: Floats | None = None,
+    mean: Floats | None = None, labels: float | None = None,
 ) -> Block:  # fmt: skip
     """Records of the given class entropy (R, T), one every so many steps."""
     values = torch.from_numpy(class_entropy)
@@ -61,6 +61,7 @@ def stream(
             "max_class_probability": p.amax(1),
             "unique_classes": ones * classes,
             "calibration_error": ones * torch.nan,
+            "label_entropy": ones * (torch.nan if labels is None else labels),
             "mean": p,
             "predicted": p * samples,
         },
@@ -91,6 +92,19 @@ def test_collapse_fires_at_the_fifth_record_that_is_surely_below_the_floor() -> 
     later = first_firing(stream(falling), "diversity_collapse")
     assert later is not None
     assert fired < later <= below + 34, "512 samples are less sure than 20,000"
+
+
+@pytest.mark.parametrize(("share", "fires"), [(1.0, False), (0.9, False), (0.5, True), (0.0, True)])
+def test_predictions_as_diverse_as_the_labels_have_not_collapsed(share: float, fires: bool) -> None:
+    block = stream(np.full((1, 60), share * 0.5), samples=256, classes=2, sharpness=1.0, labels=0.5)
+    assert (first_firing(block, "diversity_collapse") is not None) == fires
+    unlabelled = stream(np.full((1, 60), share * 0.5), samples=256, classes=2, sharpness=1.0)
+    assert first_firing(unlabelled, "diversity_collapse") == 4
+
+
+def test_labels_do_not_raise_the_floor() -> None:
+    values = np.full((1, 60), 0.9)
+    assert first_firing(stream(values, labels=1.0), "diversity_collapse") is None
 
 
 def test_small_batches_are_judged_by_their_window() -> None:
@@ -127,7 +141,7 @@ def labels_as_records(classes: int, samples: int, p: Floats, rows: int = 20, rec
         "predicted": none,
         "sharpness": ones,
     }
-    rest = ("sample_entropy", "max_class_probability", "unique_classes", "calibration_error")
+    rest = ("sample_entropy", "max_class_probability", "unique_classes", "calibration_error", "label_entropy")
     step = torch.arange(records).expand(rows, records)
     return Block(step, ones.bool(), values | dict.fromkeys(rest, ones * torch.nan))
 
@@ -293,7 +307,10 @@ def test_readings_do_not_depend_on_how_records_arrive() -> None:
 
 
 def facts(entropy_now: float, weights: dict[str, float], state: str = "firing") -> Facts:
-    readings = dict.fromkeys(COLLAPSE.evidence, 0.7) | {"class_entropy_ratio": entropy_now}
+    readings = dict.fromkeys(COLLAPSE.evidence, 0.7) | {
+        "class_entropy_ratio": entropy_now,
+        "class_entropy_bound_ratio": 0.85,
+    }
     assert state in ("firing", "resolved")
     return Facts("test", None, "firing" if state == "firing" else "resolved", 120, 124, readings, THRESHOLDS, weights)
 
