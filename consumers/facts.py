@@ -33,13 +33,26 @@ def of_series(run: Run, key: SeriesKey) -> Facts:
 def of_pair(run: Run, key: PairKey, reference: SeriesKey) -> Facts:
     """Of a row of a pair."""
     facts: dict[str, float] = {}
-    if key.stream != "formulas":
+    if key.stream == "formulas":
+        facts["unlike"] = float(_unlike(run, key.judged.phase))
+    else:
         facts["direction"] = direction(run, key.judged)
     if key.stream == "generalization":
         facts["floor"] = float(not (key.judged.role == "total" and _uncertainty_weighted(run, key.judged.phase)))
     if key.stream == "slices":
         facts["reference_direction"] = direction(run, reference)
     return facts
+
+
+def _unlike(run: Run, phase: str) -> bool:
+    """Whether this phase and the training phase declare the same form with other numbers in it."""
+    declared = run.declared.objective if run.declared else {}
+    if phase not in declared or TRAIN not in declared or declared[phase].form != declared[TRAIN].form:
+        return False
+    names = declared[phase].weights.keys() | declared[TRAIN].weights.keys()
+    one, other = (_formula(declared[of], dict.fromkeys(names, 0)) for of in (phase, TRAIN))
+    terms = [(declared[of].base, declared[of].factor) for of in (phase, TRAIN)]
+    return one != other or terms[0] != terms[1]
 
 
 def _uncertainty_weighted(run: Run, phase: str) -> bool:

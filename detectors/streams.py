@@ -93,7 +93,7 @@ FACTS: Final[Mapping[Stream, tuple[Fact, ...]]] = {
     ),
     "decoupling": (Fact("direction", -1.0, _DIRECTION),),
     "slices": (Fact("direction", -1.0, _DIRECTION), Fact("reference_direction", -1.0, _DIRECTION)),
-    "formulas": (),
+    "formulas": (Fact("unlike", 0.0, "1 where both phases declare the same form with other numbers in it, else 0."),),
 }
 """What every stream's blocks say about their rows. An objective's ``train_*`` are those of the training phase of its
 run, by which totals of other phases are made comparable."""

@@ -27,7 +27,12 @@ def _describe(facts: Facts) -> str:
     if facts.state == "resolved":
         return f"The {facts.phase} total is made as the training total again, from step {facts.step} on."
     judged, reference = now["formula_judged"], now["formula_reference"]
-    if _sets(judged) & _sets(reference):
+    if now["formula_unlike"] and _sets(judged) & _sets(reference):
+        text = (
+            f"The {facts.phase} total and the training total are both {words_of(judged)}, but are declared with other "
+            "weights, factors or regularizers"
+        )
+    elif _sets(judged) & _sets(reference):
         text = (
             f"The {facts.phase} total is {now['formula_judged_scale']:.4g} times {words_of(judged)}, "
             f"the training total {now['formula_reference_scale']:.4g} times"
@@ -52,13 +57,16 @@ MISMATCH: Final = Kind(
     confirm=1,
     release=2,
     describe=_describe,
-    evidence=("formula_judged", "formula_reference", "formula_judged_scale", "formula_reference_scale"),
-)
+    evidence=(
+        "formula_judged", "formula_reference", "formula_judged_scale", "formula_reference_scale", "formula_unlike",
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """Bad where no formula explains both totals, or where the same one does with another constant factor.
+    """Bad where no formula explains both totals, or where the same one does with another constant factor, or is
+    declared with other numbers in it.
 
     A code stands for all formulas that explain a total equally well, so that what is ambiguous contradicts nothing.
     Where one of two totals has fitted weights, they may be the weights of the other: unknown. No state: `audit.Audit`
@@ -74,6 +82,7 @@ class Mismatch:
         Reading("formula_reference", "Code of the formula of the training total.", exported=False),
         Reading("formula_judged_scale", "Constant factor of this phase's total.", exported=False),
         Reading("formula_reference_scale", "Constant factor of the training total.", exported=False),
+        Reading("formula_unlike", "1 where both declare the same form with other numbers, else 0.", exported=False),
     )
 
     def init(self, rows: int, slots: int, like: Tensor) -> State:
@@ -90,7 +99,8 @@ class Mismatch:
         apart = (scale - reference_scale).abs()
         factor = apart > thresholds[FACTOR.name][:, None] * torch.maximum(scale.abs(), reference_scale.abs())
         common = (one & other) > 0
-        wrong = ~common | factor
+        unlike = block.facts["unlike"][:, None].expand_as(judged)
+        wrong = ~common | factor | (unlike > 0)
         known &= torch.where(common, apart.isfinite(), (_widened(one) & _widened(other)) == 0)
         verdict = verdict_of(known, wrong)
         readings = {
@@ -98,6 +108,7 @@ class Mismatch:
             "formula_reference": reference,
             "formula_judged_scale": scale,
             "formula_reference_scale": reference_scale,
+            "formula_unlike": unlike,
         }
         return Output(dict(state), readings, {MISMATCH.name: verdict})
 

@@ -51,3 +51,16 @@ def test_a_single_test_total_that_is_a_mean_is_told_from_uncertainty_weighting()
 
 def test_a_test_total_that_is_made_as_in_training_is_nothing_to_tell() -> None:
     assert told(kendall(X, S)) == []
+
+
+def test_phases_that_declare_the_same_form_with_other_weights_are_told_and_those_with_the_same_are_not() -> None:
+    for other in (2.0, 5.0):
+        declared = {
+            phase: {"form": "weighted_sum", "weights": {"regime": w}} for phase, w in (("train", 2.0), ("val", other))
+        }
+        records: list[Record] = [make_start("b", objective=declared)]
+        for seq, (phase, weight) in enumerate((("train", 2.0), ("val", other)), 1):
+            records.append(steps(phase, seq, slice(0, 120), X.sum(0) + (weight - 1) * X[1], logs=False))
+        findings, _ = a_fleet().take(decoded(records))
+        assert [f.kind for f in findings] == (["aggregation_mismatch"] if other != 2.0 else [])
+        assert all("declared with other weights" in f.message for f in findings)

@@ -17,7 +17,12 @@ from tests.detectors.blocks import F64, defaults
 
 
 def verdict(
-    reference: float, judged: float, reference_scale: float = 1.0, judged_scale: float = 1.0, reported: bool = True
+    reference: float,
+    judged: float,
+    reference_scale: float = 1.0,
+    judged_scale: float = 1.0,
+    reported: bool = True,
+    unlike: float = 0.0,
 ) -> int:
     values = {
         "reference": reference,
@@ -31,6 +36,7 @@ def verdict(
         mask,
         {name: torch.tensor([[value]], dtype=torch.float64) for name, value in values.items()},
         {"judged": mask & reported, "reference": mask},
+        {"unlike": torch.tensor([unlike], dtype=torch.float64)},
     )
     cell = Mismatch()
     return int(cell.update({}, block, defaults(cell, 1, F64)).verdicts["aggregation_mismatch"].item())
@@ -62,6 +68,14 @@ def test_the_same_formula_with_another_factor_is_another_total(scales: tuple[flo
     assert verdict(1, 1, *scales) == want
 
 
+def test_the_same_form_that_is_declared_with_other_numbers_is_another_formula() -> None:
+    assert verdict(64, 64, unlike=1.0) == BAD
+    assert verdict(64, math.nan, unlike=1.0) == UNKNOWN
+    now = dict.fromkeys(MISMATCH.evidence, 1.0) | {"formula_judged": 64.0, "formula_reference": 64.0}
+    said = MISMATCH.describe(Facts("val", "total", "firing", 30, 30, now, {}, {}))
+    assert "with a regularizer, but are declared with other weights, factors or regularizers" in said
+
+
 def test_steps_of_the_training_phase_judge_nothing() -> None:
     assert verdict(8, 2, reported=False) == UNKNOWN
 
@@ -85,6 +99,7 @@ def test_55_85_against_6_20_is_uncertainty_weighting_against_a_mean() -> None:
         "formula_judged": there.last("total_form"),
         "formula_reference_scale": 1.0,
         "formula_judged_scale": 1.0,
+        "formula_unlike": 0.0,
     }
     text = MISMATCH.describe(Facts("test", "total", "firing", 40, 40, readings, {}, {}, "train total"))
     assert words_of(8) in text
