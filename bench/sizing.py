@@ -36,6 +36,7 @@ from consumers.view import View
 from losswatch.schema import Objective, Predictions, Record, RunStart, Steps
 from losswatch.topics import PREDICTIONS, STEPS
 from service.http import Web
+from service.memory import keep_memory
 from service.metrics import Exposition
 from service.page import Pages
 from service.server import Server
@@ -81,6 +82,7 @@ def measure(runs: int) -> dict[str, float]:
 
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
+    keep_memory()
     telemetry = Telemetry()
     fleet = Fleet(telemetry)
     small = Fleet(Telemetry())

@@ -41,6 +41,7 @@ from losswatch.headers import cloud_event
 from losswatch.schema import Steps
 from losswatch.topics import STEPS
 from service.broker import EmbeddedBroker
+from service.memory import keep_memory
 
 BLOCK: Final = 64
 COMPONENTS: Final = 6
@@ -132,6 +133,7 @@ def consume(what: str, address: str, expected: int) -> dict[str, float]:
 
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
+    keep_memory()
     broker = KafkaBroker(address)
     telemetry = Telemetry()
     before = resident()

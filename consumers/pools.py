@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,10 @@ from detectors.kinds import Kind
 from detectors.recurrence import held
 from detectors.streams import FACTS, PAIRS, Stream
 
-READ_TOGETHER = 64
+AT_ONCE: Final = 96 * 1024
+"""Numbers of a column (R[, K], T) that go through the cells together: what they work with is some hundred such columns,
+which fit into a processor's cache and need no new memory each time."""
+READ_TOGETHER: Final = 64
 """Rows whose deferred readings are made together: what they take stays in a processor's cache."""
 STATES = ("resolved", "pending", "firing")
 """A lifecycle status as the wire names it."""
@@ -86,6 +89,8 @@ class Pool:
         self.version = 0
         """Counts the changes of what rows and slots stand for."""
         self._free: list[int] = []
+        self._dropped: list[int] = []
+        """Free rows that still have the state of what they stood for."""
         self._unread: set[int] = set()
         """Rows whose readings of `Deferred` cells are older than their state."""
         self._defaults = dict(thresholds)
@@ -137,6 +142,7 @@ class Pool:
         """A fresh row for ``key``."""
         self.version += 1
         if self._free:
+            self._renew()
             row = self._free.pop()
             self.keys[row] = key
             return row
@@ -155,10 +161,16 @@ class Pool:
         self.version += 1
         self.keys[row] = None
         self._unread.discard(row)
-        for name, value in self.state.items():
-            value[row] = self._fresh[name][0]
         self.points.clear(row)
         self._free.append(row)
+        self._dropped.append(row)
+
+    def _renew(self) -> None:
+        """Make dropped rows fresh, all of them at once."""
+        if self._dropped:
+            for name, value in self.state.items():
+                value[self._dropped] = self._fresh[name]
+            self._dropped.clear()
 
     def restart(self, row: int, cell: type[Cell]) -> None:
         """Let cells of one sort begin anew with a row; findings stay as they are until the cells know better."""
@@ -185,6 +197,21 @@ class Pool:
 
     def update(self, rows: Sequence[int], block: Block) -> Judged:
         """Let every cell take the block; ``rows`` are distinct, one per row of the block."""
+        at_once = max(1, AT_ONCE // (max(1, self.slots) * block.mask.shape[1]))
+        starts = range(0, len(rows), at_once)
+        if len(starts) < 2:
+            return self._update(rows, block)
+        parts = [self._update(rows[at : at + at_once], _rows_of(block, slice(at, at + at_once))) for at in starts]
+        place = {kind.name: number for number, kind in enumerate(kind for cell in self.cells for kind in cell.kinds)}
+        transitions = [
+            dataclasses.replace(change, at=start + change.at)
+            for start, part in zip(starts, parts, strict=True)
+            for change in part.transitions
+        ]
+        transitions.sort(key=lambda change: place[change.kind.name])
+        return Judged(transitions, {name: torch.cat([part.fed[name] for part in parts]) for name in parts[0].fed})
+
+    def _update(self, rows: Sequence[int], block: Block) -> Judged:
         index = torch.as_tensor(rows, dtype=torch.int64, device=self.like.device)
         newest = block.mask.sum(-1) - 1  # (R) of each row's last step
         transitions: list[Transition] = []
@@ -356,6 +383,14 @@ class Pool:
                 both = min(source.shape[0], target.shape[0])
                 target[:both].copy_(source[:both])
         self.points.copy(row, wider.points, to)
+
+
+def _rows_of(block: Block, chosen: slice) -> Block:
+    """Some rows of a block."""
+    values, reported = ({name: x[chosen] for name, x in of.items()} for of in (block.values, block.reported))
+    return dataclasses.replace(
+        block, step=block.step[chosen], mask=block.mask[chosen], values=values, reported=reported
+    )
 
 
 def _parameters(value: Any) -> Any:

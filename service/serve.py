@@ -19,6 +19,7 @@ from consumers.view import View
 from losswatch.topics import ALIKE, STEPS
 from service.access import AccessUnusable, Tokens, tokens_of
 from service.http import Web
+from service.memory import keep_memory
 from service.metrics import STATES, Exposition
 from service.page import Pages
 from service.push import pushing
@@ -251,6 +252,7 @@ def _make_worker(settings: Settings, broker: Broker, telemetry: Telemetry, thres
         raise CannotServe("LOSSWATCH_DEVICE is cuda, but torch finds no GPU. Take auto or cpu, or a torch with CUDA.")
     on_gpu = settings.device != "cpu" and torch.cuda.is_available()
     torch.set_num_threads(1)  # the blocks are small, and handing them out takes longer: more cores are more services
+    keep_memory()
     fleet = Fleet(
         telemetry,
         thresholds=thresholds,

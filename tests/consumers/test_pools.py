@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from consumers import pools
 from consumers.pools import Pool
 from detectors import catalog
 from detectors.cell import Block, Cell
@@ -147,3 +148,32 @@ def test_deferred_readings_are_those_of_the_newest_state_of_each_row() -> None:
     pool.read()
     assert pool.state["now.roc_auc_ratio"][first].item() == 0.75
     assert pool.state["now.roc_auc_ratio"][second].isnan()
+
+
+def test_many_rows_are_judged_in_parts_as_they_would_be_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = a_block(7, 4, time=120)
+    block.values["component"][2:6, 1] = 1e-9
+    block.values["total"][4] = 0.0
+    told = []
+    for pool in (at_once := a_pool(), in_parts := a_pool()):
+        rows = [pool.add(name) for name in "abcdefg"]
+        told.append(pool.update(rows, block))
+        monkeypatch.setattr(pools, "AT_ONCE", 3 * 4 * 120)
+    assert {change.at for change in told[0].transitions} >= {2, 5}, "nothing to report"
+    assert str(told[0].transitions) == str(told[1].transitions)
+    assert_same(dict(told[0].fed), dict(told[1].fed))
+    for name, value in at_once.state.items():
+        torch.testing.assert_close(in_parts.state[name], value, equal_nan=True)
+
+
+def test_rows_that_were_dropped_are_fresh_when_they_are_given_away_again() -> None:
+    pool = a_pool()
+    rows = [pool.add(name) for name in "abc"]
+    pool.update(rows, a_block(3, 4))
+    for row in rows[:2]:
+        pool.drop(row)
+    again = [pool.add(name) for name in "de"]
+    other = a_pool()
+    fresh = other.add("f")
+    assert sorted(again) == sorted(rows[:2])
+    assert pool.pack(again) == other.pack([fresh]) * 2
