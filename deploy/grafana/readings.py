@@ -106,14 +106,15 @@ def predictions() -> list[Panel]:
             About(
                 "Entropy of the predictions",
                 "Of the mean prediction (classes) and of each sample, by log C: 1 is uniform, 0 one class. Sure of "
-                "every sample and still all classes in use is good; both low is a collapse.",
+                "every sample and still all classes in use is good; both low is a collapse. The floor is lower where "
+                "the labels are less diverse.",
                 "percentunit",
                 absent=NO_PREDICTIONS,
                 alerts=("LosswatchDiversityCollapse", "LosswatchDiversityDecline"),
             ),
             Query(latest("losswatch_class_entropy_ratio", "phase"), "classes {{phase}}"),
             Query(latest("losswatch_sample_entropy_ratio", "phase"), "samples {{phase}}"),
-            Query(own("class_entropy_floor"), "limit: floor of the classes"),
+            Query(latest("losswatch_class_entropy_bound_ratio", "phase"), "limit: floor of the classes {{phase}}"),
             low=0,
             high=1,
         ),

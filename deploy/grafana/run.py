@@ -8,7 +8,7 @@ from deploy.grafana import families, readings
 from deploy.grafana.board import Board, annotation, job, project, team, variable
 from deploy.grafana.links import to_finding, to_page
 from deploy.grafana.panels import GREEN, ORANGE, RED, YELLOW, About, Column, Panel, Query, number, rows, tile, timeline
-from deploy.grafana.promql import CHOSEN, FINDING, PHASE, RUN, own
+from deploy.grafana.promql import CHOSEN, FINDING, PHASE, RUN
 from detectors.catalog import CELLS, THRESHOLDS
 
 STATES: Final = {"0": ("resolved", GREEN), "1": ("pending", YELLOW), "2": ("firing", RED)}
@@ -74,8 +74,8 @@ def _tiles() -> list[Panel]:
                 alerts=("LosswatchDiversityCollapse",),
             ),
             Query(
-                f"max by (run, phase) (losswatch_class_entropy_ratio{{{PHASE}}}) - on (run) group_left () "
-                f"{own('class_entropy_floor')}",
+                f"max by (run, phase) (losswatch_class_entropy_ratio{{{PHASE}}}) - "
+                f"max by (run, phase) (losswatch_class_entropy_bound_ratio{{{PHASE}}})",
                 "{{phase}}",
             ),
         ),

@@ -6,7 +6,7 @@ from typing import Final
 
 from deploy.grafana.links import SERIES_LINKS
 from deploy.grafana.panels import GREEN, ORANGE, RED, About, Panel, Query, lines, ranking
-from deploy.grafana.promql import FINDING, INFO, JOB, increase, own
+from deploy.grafana.promql import FINDING, INFO, JOB, increase
 from detectors.catalog import THRESHOLDS
 
 MOST_BARS: Final = 15
@@ -15,8 +15,8 @@ NOT_WATCHED: Final = "not known: losswatch is down or not ready"
 
 def closest() -> list[Panel]:
     horizon = THRESHOLDS["class_entropy_horizon_steps"].default
-    entropy = f"max by (run, phase) (losswatch_class_entropy_ratio{{{JOB}}})"
-    margin = f"{entropy} - on (run) group_left () {own('class_entropy_floor', JOB)}"
+    entropy, bound = (f"max by (run, phase) (losswatch_class_entropy_{of}ratio{{{JOB}}})" for of in ("", "bound_"))
+    margin = f"{entropy} - {bound}"
 
     def worst(metric: str, labels: str) -> str:
         return f"max by ({labels}) ({metric}{{{JOB}}}) and on (run) {INFO}"

@@ -25,6 +25,7 @@ KINDS: Final = ("total", "reading", "component", "metric", "slice")
 NEWEST: Final = {
     "total_reported": "total",
     "class_entropy_ratio": "reading",
+    "class_entropy_bound_ratio": "reading",
     "embedding_cosine_ratio": "reading",
     "component_value": "component",
     "metric_value": "metric",
@@ -188,7 +189,8 @@ class Pages:
         return [chart for chart in made if chart]
 
     def _chart(self, trace: Trace, run: RunView, findings: Sequence[Finding], newest: Newest) -> Chart | None:
-        floor = self._floor(run) if trace.name == CLASS_ENTROPY else None
+        bound = newest.get((trace.run, "reading", trace.phase, "class_entropy_bound_ratio"), self._floor(run))
+        floor = bound if trace.name == CLASS_ENTROPY else None
         svg = sparkline(trace.steps, trace.values, floor, [f.began for f in findings if _about(f, trace)])
         if svg is None:
             return None

@@ -172,6 +172,14 @@ def test_coverage_is_told_by_slice_and_readings_of_the_whole_name_none() -> None
     assert len(Tags(page).all("script")) == 1
 
 
+def test_the_floor_of_the_class_entropy_is_that_of_its_phase() -> None:
+    named = (("class_entropy_ratio", 0.5), ("class_entropy_bound_ratio", 0.4))
+    tables = [Table(of, "", ("phase",), [("r", "val")], np.array([value])) for of, value in named]
+    series = [Trace("r", phase, "reading", named[0][0], np.arange(9.0), np.full(9, 0.5)) for phase in ("val", "test")]
+    page = run_page(View(runs={"r": run("r")}, tables=tables, traces={"r": series}), "r")
+    assert re.findall("floor ([0-9.]+)", page) == ["0.85", "0.4"]
+
+
 def test_the_newest_value_of_a_chart_is_that_of_its_own_reading() -> None:
     now = {"class_entropy_ratio": 0.9, "embedding_cosine_ratio": 0.1}
     tables = [Table(of, "", ("phase",), [("r", "val")], np.array([value])) for of, value in now.items()]
