@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 import time
@@ -30,19 +29,6 @@ VIEW_SHARE: Final = 20
 TELL_SECONDS: Final = 5.0
 """How long a batch with findings waits for their acknowledgement."""
 LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.ERROR}
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Let Python's cyclic garbage collector wait: what a batch is made of goes with the last reference to it, and while
-    thousands of records are in use, looking for cycles among them takes a tenth of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +109,6 @@ class Worker:
         for run in list(self._fleet.runs.values()):
             self._fleet.drop(run)
 
-    @uncollected()
     def turn(self, loop: Loop) -> None:
         """One turn: what came in, what is due. Raises BrokerUnavailable, after which `connected` must be left."""
         started = self._clock()

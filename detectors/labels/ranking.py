@@ -110,6 +110,6 @@ class Ranking:
         rows = {}
         for name, x in given.items():
             roomy = torch.cat([state[name], x.new_full((x.shape[0], room + 1), torch.nan)], 1)
-            packed = roomy.scatter(1, place, x.transpose(1, 2).flatten(1))
+            packed = roomy.scatter_(1, place, x.transpose(1, 2).flatten(1))
             rows[name] = packed.gather(1, window.flatten(1)).view(window.shape)
         return rows

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 
@@ -143,4 +142,3 @@ def test_a_turn_raises_when_the_broker_is_away() -> None:
         broker.available = False
         with pytest.raises(BrokerUnavailable):
             worker.turn(loop)
-    assert gc.isenabled()
