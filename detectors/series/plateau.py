@@ -51,7 +51,7 @@ PLATEAU: Final = Kind(
     value="total_improvement_ratio",
     threshold=IMPROVEMENT.name,
     confirm=16,
-    release=5,
+    release=48,
     describe=_describe,
     roles=("total",),
 )

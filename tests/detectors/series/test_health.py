@@ -36,6 +36,13 @@ def test_heavy_tails_fire_within_their_budget_for_spikes_and_nothing_else() -> N
     assert sum(map(len, found["spike"])) <= 100 * 2000 * 3.0 / 10_000
 
 
+@pytest.mark.parametrize("level", [0.003, 0.03])
+def test_a_standstill_is_told_once_and_not_again_and_again(level: float) -> None:
+    found = fired(2.3 * (1 + level * noise_of("white", (50, 2000))))["plateau"]
+    assert all(found)
+    assert sum(map(len, found)) <= 58, "some resolve in between"
+
+
 def test_a_second_spike_is_found_beside_the_first() -> None:
     values = healthy()[0]
     values[[300, 301, 302, 306]] *= [10.0, 10.0, 10.0, 9.0]
