@@ -218,6 +218,8 @@ def _list(captured: Any) -> Any:
 def _label(value: Any) -> str | int:
     if isinstance(value, str):
         return text_of(value, 200)
+    if value is None:
+        raise NotABatch("a label is None, and every sample needs one: leave out the samples without")
     try:
         return tensors.whole(value if isinstance(value, OnDevice) else tensors.scalar(value))
     except ValueError:

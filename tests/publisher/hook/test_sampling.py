@@ -161,6 +161,8 @@ def test_labels_stay_in_the_job_where_they_are_to(monkeypatch: pytest.MonkeyPatc
         ({"probabilities": [0.2, 0.9]}, "of two classes send 1 - p and p"),
         ({"probabilities": [[0.2], [0.9]]}, "of two classes send 1 - p and p"),
         ({"logits": [[0.2], [0.9]]}, "of two classes send zeros and them"),
+        ({"logits": np.zeros((2, 3)), "labels": [1, None]}, "labels is left out: a label is None"),
+        ({"classes": ["a", None]}, "a label is None, and every sample needs one"),
         ({"logits": np.zeros((2, 3, 4))}, "expected N samples x C columns: reshape it"),
     ],
 )
