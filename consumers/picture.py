@@ -77,7 +77,8 @@ class Painter:
 
     def __init__(self, fleet: Fleet, silent_after: float, lost_after: float = inf) -> None:
         self._fleet, self._silent_after, self._lost_after = fleet, silent_after, lost_after
-        self._indices: dict[tuple[str, int, str], _Index] = {}
+        self._indices: dict[tuple[object, ...], _Index] = {}
+        """By what it follows from: most readings of a pool share theirs."""
         self._groups: dict[tuple[str, int], _Groups] = {}
         self._runs: dict[str, tuple[object, RunView]] = {}
 
@@ -120,7 +121,7 @@ class Painter:
                     yield Table(reading.name, reading.help, LABELS[pool.stream, reading.per], index.keys, values)
 
     def _index(self, pool: Pool, reading: Reading) -> _Index:
-        at = (pool.stream, pool.slots, reading.name)
+        at = (pool.stream, pool.slots, reading.per, reading.roles)
         known = self._indices.get(at)
         if known is None or known.version != pool.version:
             known = self._indices[at] = _index(self._fleet.runs, pool, reading)

@@ -150,7 +150,7 @@ class Pool:
         self.keys.append(key)
         capacity = next(iter(self.state.values())).shape[0]
         if row >= capacity:
-            more = max(64, capacity // 4)
+            more = max(64, capacity // 8)
             for name, value in self.state.items():
                 self.state[name] = torch.cat([value, self._fresh[name].expand(more, *value.shape[1:])])
             self.points.grow(capacity + more)
