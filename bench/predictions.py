@@ -6,9 +6,9 @@ reduces, judges, tells and writes checkpoints, at its usual pace; (c) per-run co
 records that it has in memory already and computes the same numbers one record after the other. It does less: it checks
 no record, keeps no windows over records but the newest scores, and looks for no findings; of a summary it makes a few
 sums, which the worker's checks, trends and verdicts outweigh. All three run in one process as the service sets it up
-(`service.memory`). The hook sends batches
-of more than 65,536 numbers as summaries; those shapes are measured as such and as whole batches too. Times of (a) and
-(b) are those after the first poll that brought records. Each repetition has a broker of its own; medians are told.
+(`service.memory`). The hook sends batches of more than 65,536 numbers as summaries; those shapes are measured as such
+and as whole batches too. Times of (a) and (b) are those after the first poll that brought records. Each repetition has
+a broker of its own; medians are told.
 
     python -m bench.predictions --write     # bench/results/predictions.md, about 6 minutes
     python -m bench.predictions --quick     # once, and fewer records, about 1 minute
