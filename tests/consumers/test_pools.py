@@ -158,7 +158,8 @@ def test_many_rows_are_judged_in_parts_as_they_would_be_at_once(monkeypatch: pyt
     for pool in (at_once := a_pool(), in_parts := a_pool()):
         rows = [pool.add(name) for name in "abcdefg"]
         told.append(pool.update(rows, block))
-        monkeypatch.setattr(pools, "AT_ONCE", 3 * 4 * 120)
+        monkeypatch.setattr(pools, "AT_ONCE", 0)
+        monkeypatch.setattr(pools, "FEWEST", 3)
     assert {change.at for change in told[0].transitions} >= {2, 5}, "nothing to report"
     assert str(told[0].transitions) == str(told[1].transitions)
     assert_same(dict(told[0].fed), dict(told[1].fed))
