@@ -33,7 +33,7 @@ SLOW: Final = 5.0
 DOUBT: Final = 0.1
 """Twice the standard error of the start, relative to it, from which on patience has to be longer, by its square: the
 values that come after must make up for what the first ones do not tell."""
-HIDDEN: Final = 0.15
+HIDDEN: Final = 0.12
 """The same, from which on noise hides where a component began."""
 
 

@@ -48,8 +48,7 @@ def test_a_real_training_that_learns_does_not() -> None:
 @pytest.mark.parametrize("level", [0.2, 0.6])
 def test_a_run_that_has_converged_is_silent_whatever_the_noise(noise: str, size: float, level: float) -> None:
     components = np.array([1.0, 0.3, 0.1])[:, None] * learning(level) * (1 + size * noise_of(noise, (40, 3, 2000)))
-    found = sum(map(bool, fired(Balance(), objective(components, (1.0, 1.0, 1.0)), STAGNATES.name)))
-    assert found <= (1 if (noise, size) == ("ar0.9", 0.3) else 0), "its budget is 0.3 in 10,000 steps"
+    assert not any(fired(Balance(), objective(components, (1.0, 1.0, 1.0)), STAGNATES.name))
 
 
 def test_noise_that_hides_the_start_asks_for_more_patience() -> None:
