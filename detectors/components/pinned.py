@@ -44,7 +44,7 @@ def _describe_clamp(facts: Facts) -> str:
         return f"The log variance of {name} ({facts.phase}) moves freely again ({s:.3g})."
     told = f"The log variance of {name} ({facts.phase}) is {s:.4g}"
     if abs(s) > limit:
-        least, most = math.exp(-limit), math.exp(limit) if limit < 700 else math.inf
+        least, most = (math.exp(max(min(power, 700.0), -700.0)) for power in (-limit, limit))
         return (
             f"{told} since step {facts.began}: its weight e^{-s:.3g} is outside {least:.3g} to {most:.3g}. Its loss is "
             "on another scale than the others: rescale it, so that no weight has to make up for it."

@@ -182,7 +182,7 @@ class Overfitting:
         learned = (training < HALF * training_then) & (fall > 2 * torch.maximum(error_then, now.level.reference_error))
         gap, first_gap = judged / training, first[:, 0] / first[:, 1]
         apart = (gap > least[:, None]) & (gap * HALF > first_gap[:, None])
-        losses = (sign > 0)[:, None] & (training > 0) & (judged > 0) & (first[:, :-1] > 0).all(1)[:, None]
+        losses = (sign > 0)[:, None] & (training > 0) & (judged > 0) & (first[:, :2] > 0).all(1)[:, None]
         return losses & learned & apart & (judged > judged_then * (training / training_then) ** FOLLOWS)
 
     def _behind(self, sign: Tensor, judged: Tensor, reference: Tensor, thresholds: Mapping[str, Tensor]) -> Tensor:
