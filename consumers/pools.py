@@ -27,7 +27,7 @@ from detectors.streams import FACTS, PAIRS, Stream
 
 AT_ONCE: Final = 96 * 1024
 """Numbers of a column (R[, K], T) that go through the cells together: what they work with is some hundred such columns,
-which fit into a processor's cache and need no new memory each time."""
+which fit into a processor's cache and need no new memory each time. An accelerator takes all rows."""
 FEWEST: Final = 16
 """Rows that go through together in any case: fewer cost as much."""
 READ_TOGETHER: Final = 64
@@ -200,6 +200,8 @@ class Pool:
     def update(self, rows: Sequence[int], block: Block) -> Judged:
         """Let every cell take the block; ``rows`` are distinct, one per row of the block."""
         at_once = max(FEWEST, AT_ONCE // (max(1, self.slots) * block.mask.shape[1]))
+        if self.like.device.type != "cpu":
+            at_once = max(at_once, len(rows))
         starts = range(0, len(rows), at_once)
         if len(starts) < 2:
             return self._update(rows, block)

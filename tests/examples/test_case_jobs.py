@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import pytest
-import torch
 
 from examples import contrastive_collapse, label_maps, uncertainty_weighting, worse_where_it_matters
 from losswatch.schema import Predictions, Steps
@@ -15,14 +14,6 @@ from tests.examples.published import published
 
 Course = list[dict[str, float]]
 SEEDS = range(2)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("alike", [False, True])

@@ -5,7 +5,7 @@ What the jobs of the five cases show is in `test_case_jobs` and in the demo; the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -24,14 +24,6 @@ from losswatch.transport import MemoryTransport
 SUM: Final = {"objective": {"train": {"form": "sum"}}}
 KENDALL: Final = {"objective": {"train": {"form": "kendall", "variant": "half"}}}
 Job = Callable[[losswatch.Run], None]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def found(job: Job, declaration: Mapping[str, Any] | None = None) -> set[str]:

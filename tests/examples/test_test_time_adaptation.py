@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -47,14 +47,6 @@ class Recorder:
 
     def predictions(self, step: int, *, probabilities: Tensor, labels: Tensor, phase: str) -> None:
         self.predicted.append({"step": step, "phase": phase, "probabilities": probabilities, "labels": labels})
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def course(seed: int, weight: Callable[[], float], steps: int = STEPS) -> list[Progress]:
